@@ -1,0 +1,1 @@
+"""Recognition and generation networks that work offline, and the ways to run them."""

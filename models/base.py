@@ -1,0 +1,66 @@
+"""What a model is: a callable on one picture, with a card that says what it needs and gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from stream.frame import Picture
+from stream.results import Results
+
+
+class Kind(StrEnum):
+    """What a model does to a picture."""
+
+    RECOGNIZE = "recognize"  # returns Results
+    GENERATE = "generate"  # returns a new picture of the same size
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a person and the pipeline need to know of a model before it is loaded.
+
+    gives      result fields it fills: "boxes", "mask", "classes", "keypoints"; empty for generation
+    max_age_ms how old its results may be when a frame reuses them; 0 when they may not be reused
+    options    name -> what it means and what is allowed, for `livelens models`
+    """
+
+    name: str
+    kind: Kind
+    summary: str
+    licence: str
+    origin: str
+    gives: frozenset[str] = frozenset()
+    max_age_ms: float = 0.0
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A loaded model, for one stream. Called from one worker thread at a time."""
+
+    card: Card
+    variant: str  # backend and precision in words, such as "openvino bf16"
+
+    def warm(self, height: int, width: int) -> None:
+        """Compile for pictures of this size and run until steady. May block for seconds."""
+        ...
+
+    def __call__(self, image: Picture) -> Picture | Results:
+        """Apply the model to `[H,W,3] uint8 rgb`; a generator returns the same shape and type."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a model runs."""
+
+    device: str = "cpu"  # "cpu", "cuda:N"
+    threads: int = 0  # CPU threads it may use; 0 leaves the choice to the backend
+
+
+Factory = Callable[..., Model]  # factory(target: Target, **options: str) -> Model; raises ModelError

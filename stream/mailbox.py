@@ -1,0 +1,147 @@
+"""The one way two threads or tasks hand things over: bounded, with a policy, and counted.
+
+There is no other queue in the program. NEWEST is for live work: `put` never waits and the item it
+pushes out is counted and given back. WAIT is for offline work: `put` blocks while the box is full.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Policy(Enum):
+    """What `put` does when the mailbox is full."""
+
+    NEWEST = "newest"  # replace the oldest item, count it, return it
+    WAIT = "wait"  # block until there is room
+
+
+class Closed(Exception):
+    """The mailbox was closed and is empty: the stream has ended. Not an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStats:
+    """Counts since creation."""
+
+    put: int
+    taken: int
+    replaced: int
+    depth: int
+    peak_depth: int
+
+
+class Mailbox(Generic[T]):
+    """A bounded hand-over. Every method may be called from any thread.
+
+    `on_put` is called after each put, on the putting thread, outside the lock; it must not block.
+    """
+
+    def __init__(
+        self, bound: int = 1, policy: Policy = Policy.NEWEST, on_put: Callable[[], None] | None = None
+    ) -> None:
+        if bound < 1:
+            raise ValueError(f"a mailbox holds at least 1 item, not {bound}")
+        self._items: deque[T] = deque()
+        self._bound = bound
+        self._policy = policy
+        self._on_put = on_put
+        self._changed = threading.Condition()
+        self._closed = False
+        self._put = self._taken = self._replaced = self._peak_depth = 0
+        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+
+    def put(self, item: T, timeout_s: float | None = None) -> T | None:
+        """Add an item and return the one it replaced, if any.
+
+        With WAIT it blocks while full and raises TimeoutError after `timeout_s`. Raises Closed
+        once the mailbox is closed.
+        """
+        with self._changed:
+            if self._policy is Policy.WAIT and not self._changed.wait_for(self._has_room, timeout_s):
+                raise TimeoutError(f"mailbox still full ({self._bound}) after {timeout_s} s")
+            if self._closed:
+                raise Closed
+            replaced = self._items.popleft() if len(self._items) >= self._bound else None
+            self._items.append(item)
+            self._put += 1
+            self._replaced += replaced is not None
+            self._peak_depth = max(self._peak_depth, len(self._items))
+            self._wake()
+        if self._on_put is not None:
+            self._on_put()
+        return replaced
+
+    def get_nowait(self) -> T | None:
+        """Take the oldest item; None when there is none. Raises Closed when closed and empty."""
+        with self._changed:
+            if not self._items:
+                if self._closed:
+                    raise Closed
+                return None
+            return self._take()
+
+    def peek(self) -> T | None:
+        """Return the oldest item without taking it; None when there is none."""
+        with self._changed:
+            return self._items[0] if self._items else None
+
+    def get(self, timeout_s: float | None = None) -> T:
+        """Block this thread for an item. Raises TimeoutError, or Closed when closed and empty."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._items or self._closed, timeout_s):
+                raise TimeoutError(f"nothing put within {timeout_s} s")
+            if not self._items:
+                raise Closed
+            return self._take()
+
+    async def get_async(self) -> T:
+        """Wait on the event loop for an item; safe to cancel. Raises Closed when closed and empty."""
+        while True:
+            with self._changed:
+                if self._items:
+                    return self._take()
+                if self._closed:
+                    raise Closed
+                loop = asyncio.get_running_loop()
+                wake: asyncio.Future[None] = loop.create_future()
+                self._waiters.append((loop, wake))
+            await wake
+
+    def close(self) -> None:
+        """Refuse further puts and wake everyone; what is inside can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._wake()
+
+    def stats(self) -> MailboxStats:
+        """Return the counts so far: put = taken + replaced + depth."""
+        with self._changed:
+            return MailboxStats(self._put, self._taken, self._replaced, len(self._items), self._peak_depth)
+
+    def _has_room(self) -> bool:
+        return len(self._items) < self._bound or self._closed
+
+    def _take(self) -> T:
+        item = self._items.popleft()
+        self._taken += 1
+        self._wake()
+        return item
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        waiters, self._waiters = self._waiters, []
+        for loop, wake in waiters:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_set, wake)
+
+
+def _set(wake: asyncio.Future[None]) -> None:
+    if not wake.done():
+        wake.set_result(None)
