@@ -1,0 +1,72 @@
+# Livelens: every command a person needs. `make` alone lists them.
+
+PYTHON   ?= python3
+VENV     ?= .venv
+ARGS     ?=
+PIP_ARGS ?=
+
+PY        = $(VENV)/bin/python
+INSTALLED = $(VENV)/.installed
+DEV       = $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint types bench demo check format clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make run ARGS="rtsp://camera/stream --recognize boxes/coco"   gives options to livelens serve'
+	@echo '  make test ARGS="tests/test_config.py -x"                      gives options to pytest'
+	@echo '  PYTHON=python3.12 chooses the Python for $(VENV); PIP_ARGS="..." goes to pip install'
+
+setup: $(INSTALLED) ## Make .venv and install Livelens in it (several GB: torch brings its CUDA libraries)
+
+$(PY):
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no '$(PYTHON)' here. Install Python 3.11 or newer and say which: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Livelens needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." >&2; \
+	  echo "Install one and say which: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps make a second run fast. A changed pyproject.toml installs again.
+$(INSTALLED): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet $(PIP_ARGS) --editable .
+	@touch $@
+
+$(DEV): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet $(PIP_ARGS) --editable '.[dev]'
+	@touch $@ $(INSTALLED)
+
+run: $(INSTALLED) ## Start the server: the first camera, else the sample clip; Ctrl-C ends it
+	@exec $(VENV)/bin/livelens serve $(ARGS)
+
+test: $(DEV) ## Install what the tests need, then run them all
+	@bash tests/install_system.sh
+	$(PY) -m pytest $(ARGS)
+
+lint: $(DEV) ## Check style and formatting (ruff)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(DEV) ## Put the code into the format that lint wants
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+types: $(DEV) ## Check types (mypy --strict on stream/ and models/)
+	$(VENV)/bin/mypy
+
+bench: $(DEV) ## Measure speed and memory on this machine
+	$(PY) -m tests.bench $(ARGS)
+
+demo: ## List the demos and how to start one
+	@for file in demos/[0-9]*.py; do \
+	  printf '  %-34s %s\n' "$$file" "$$(awk 'NR == 1 {gsub(/"""/, ""); print; exit}' "$$file")"; done
+	@echo; echo '  Start one with: $(PY) demos/NAME.py   (after make setup)'
+
+check: test lint types ## Everything CI checks
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
