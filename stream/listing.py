@@ -1,0 +1,107 @@
+"""What `livelens models`, `sources` and `doctor` print: rows of two columns, so that they fit narrow terminals."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from stream.doctor import Check, State
+
+# (what a person types, what it is); `livelens serve` takes each as SOURCE.
+FORMS = (
+    ("camera:0", "the first camera; camera:1 the next; a device path such as /dev/video2 as well"),
+    ("rtsp://user:password@10.0.0.7/main", "a network camera or media server"),
+    ("https://example.org/live.m3u8", "HLS, MJPEG or MP4 over http:// or https://"),
+    ("talk.mp4", "a file, at the speed it was recorded; starts again at its end (--no-loop: ends)"),
+    ("holiday/", "a folder of pictures, in the order of their names"),
+    ("test:", "a moving test pattern with the frame number in it"),
+    ("browser", "nothing yet: a browser's camera is sent to the stream from the page"),
+)
+
+_STYLES = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
+
+
+class Card(Protocol):
+    """What is shown of a model; models/base.py has the real one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def licence(self) -> str: ...
+    @property
+    def options(self) -> tuple[tuple[str, str], ...]: ...
+
+
+def print_models(cards: Iterable[Card], console: Console | None = None) -> None:
+    """Print the models by what they do."""
+    console = console or Console(highlight=False)
+    known = sorted(cards, key=lambda card: card.name)
+    for kind, title, option in (
+        ("recognize", "Recognition: finds things", "--recognize NAME, several times if wanted"),
+        ("generate", "Generation: makes a new picture", "--generate NAME[:key=value,...]"),
+    ):
+        console.print(Text.assemble((title, "bold"), (f"  ({option})", "dim")))
+        rows = _rows()
+        for card in known:
+            if card.kind == kind:
+                rows.add_row(Text(card.name, "cyan"), _describe(card))
+        console.print(Padding(rows, (0, 0, 1, 2)))
+    console.print(Text("Your own: --generate path/file.py:Class  or  --recognize package.module:factory", "dim"))
+
+
+def _describe(card: Card) -> Text:
+    text = Text(card.summary)
+    for name, meaning in card.options:
+        text.append(f"\n{name}=", "cyan").append(meaning)
+    return text.append(f"\n{card.licence}", "dim")
+
+
+def print_sources(cameras: Sequence[object], console: Console | None = None) -> None:
+    """Print the cameras that were found, and each form of address."""
+    console = console or Console(highlight=False)
+    console.print(Text("Cameras here", "bold"))
+    found = "\n".join(str(camera) for camera in cameras) or "none found (livelens doctor says more)"
+    console.print(Padding(Text(found), (0, 0, 1, 2)))
+    console.print(Text.assemble(("What livelens serve can show", "bold"), ("  (livelens serve SOURCE)", "dim")))
+    rows = _rows()
+    for form, meaning in FORMS:
+        rows.add_row(Text(form, "cyan"), meaning)
+    console.print(Padding(rows, (0, 0, 0, 2)))
+
+
+def print_checks(checks: Sequence[Check], console: Console | None = None) -> None:
+    """Print a row for each check, and a last line that sums up."""
+    console = console or Console(highlight=False)
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(no_wrap=True)
+    rows.add_column(no_wrap=True)
+    rows.add_column(overflow="fold")
+    for check in checks:
+        said = Text(check.found)
+        if check.advice:
+            said.append(f"\n-> {check.advice}", "dim" if check.state is State.OK else "")
+        rows.add_row(Text(check.state, _STYLES[check.state]), check.name, said)
+    console.print(rows)
+    console.print(Text(f"\n{_sum_up(checks)}", "bold"))
+
+
+def _sum_up(checks: Sequence[Check]) -> str:
+    failed = [check.name for check in checks if check.state is State.FAIL]
+    if failed:
+        return f"Repair first: {', '.join(failed)}."
+    return "Ready: livelens serve"
+
+
+def _rows() -> Table:
+    """Return an empty table: a name that is kept whole, and words that wrap."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(overflow="fold", max_width=36)
+    rows.add_column(overflow="fold")
+    return rows

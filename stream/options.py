@@ -1,0 +1,118 @@
+"""The options of `livelens serve`, as a person reads them in `livelens serve --help`.
+
+None means "not given": config.py has the defaults, and a test checks that the ones named here agree.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class LogLevel(StrEnum):
+    """How much is written to stderr while serving."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+_WHAT, _WHERE, _HOW = "What to show", "Where to show it", "Other"  # panels of the help
+
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Where pictures come from: [cyan]camera:0[/], [cyan]rtsp://[/], [cyan]http://[/], a file, a folder of "
+        "pictures, [cyan]test:[/] or [cyan]browser[/]. Without it: the first camera, else the sample clip.",
+        show_default=False,
+    ),
+]
+Recognize = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recognize", "-r", metavar="NAME", rich_help_panel=_WHAT, help="Find something. May be given several times."
+    ),
+]
+Generate = Annotated[
+    str | None,
+    typer.Option(
+        "--generate",
+        "-g",
+        metavar="NAME",
+        rich_help_panel=_WHAT,
+        help="Make a new picture. NAME may carry options, as in [cyan]style:where=all[/]. Without -r and -g: "
+        "mask/person, boxes/coco and style:where=background.",
+    ),
+]
+NoModels = Annotated[
+    bool, typer.Option("--no-models", metavar="", rich_help_panel=_WHAT, help="Plain video, no model.")
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MS",
+        rich_help_panel=_WHAT,
+        help="Milliseconds from capture to the viewer's screen. [dim]default 150[/]",
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH", rich_help_panel=_WHAT, help="Working size, such as 640x360. [dim]default: chosen by source[/]"
+    ),
+]
+Fps = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N", rich_help_panel=_WHAT, help="At most this many pictures a second. [dim]default: all of them[/]"
+    ),
+]
+NoLoop = Annotated[
+    bool,
+    typer.Option(
+        "--no-loop", metavar="", rich_help_panel=_WHAT, help="End where a file ends. [dim]default: start again[/]"
+    ),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDR",
+        rich_help_panel=_WHERE,
+        help="Address to listen on; 0.0.0.0 lets other machines in. [dim]default 127.0.0.1[/]",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", rich_help_panel=_WHERE, help="Port to listen on; 0 is any free one. [dim]default 8080[/]"
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(metavar="STREAM", rich_help_panel=_WHERE, help="The stream's name on the page. [dim]default live[/]"),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", rich_help_panel=_HOW, help="Where models run: auto, cpu or cuda:N. [dim]default auto[/]"
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", rich_help_panel=_HOW, help="Several streams from a TOML file, a \\[\\[stream]] table each."
+    ),
+]
+Log = Annotated[
+    LogLevel,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        rich_help_panel=_HOW,
+        show_default=False,
+        help="debug, info, warning or error. [dim]default info[/]",
+    ),
+]
