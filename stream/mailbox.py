@@ -87,6 +87,11 @@ class Mailbox(Generic[T]):
                 return None
             return self._take()
 
+    def take_if(self, wanted: Callable[[T], bool]) -> T | None:
+        """Take the oldest item if it is the one wanted, in one step; None when it is not, or there is none."""
+        with self._changed:
+            return self._take() if self._items and wanted(self._items[0]) else None
+
     def peek(self) -> T | None:
         """Return the oldest item without taking it; None when there is none."""
         with self._changed:

@@ -1,0 +1,104 @@
+"""`livelens serve`: one event loop that owns everything, from start to a clean end."""
+
+import asyncio
+import errno
+import logging
+import signal
+import sys
+from collections.abc import Callable
+
+from aiohttp import web
+
+from stream.clock import MonotonicClock
+from stream.config import ServeConfig
+from stream.device import open_device
+from stream.errors import ConfigError
+from stream.lag import LoopLag
+from stream.live import LiveStream
+from stream.pipeline import Pipeline
+from stream.server import Server
+from stream.wiring import device_text, stream_parts
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25  # how often stuck lanes are looked for
+STOP_TIMEOUT_S = 4.0  # everything must be closed within five seconds of Ctrl-C
+SWITCH_INTERVAL_S = 0.001  # threads hand the interpreter over this often: a frame must not wait 5 ms, Python's default
+
+
+def run(config: ServeConfig, on_ready: Callable[[str], None] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; return the exit code. Raises ConfigError when it cannot start."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    with asyncio.Runner() as runner:
+        return runner.run(_serve(config, on_ready or _print_address))
+
+
+async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    clock = MonotonicClock()
+    device = open_device(config.device, clock)
+    pipeline = Pipeline(device, clock)
+    lag = LoopLag(clock)
+    streams = {s.name: LiveStream(stream_parts(s, device, clock), pipeline, device, clock) for s in config.streams}
+    server = Server(streams, lag, device_text(device))
+    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        address = await _listen(runner, config.host, config.port)
+        on_ready(address)
+        await _run_until(stop, streams, pipeline, lag)
+    finally:
+        await _stop(runner, server, streams)
+        device.close()
+    return 0
+
+
+async def _run_until(stop: asyncio.Event, streams: dict[str, LiveStream], pipeline: Pipeline, lag: LoopLag) -> None:
+    """Run the streams until `stop` is set."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(lag.run()), group.create_task(_tick(pipeline))]
+        for stream in streams.values():
+            stream.start()
+            tasks.append(group.create_task(stream.warm_up()))
+        await stop.wait()
+        log.info("stopping")
+        for task in tasks:
+            task.cancel()
+
+
+async def _tick(pipeline: Pipeline) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        pipeline.tick()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
+    """Open the port and return the address to visit."""
+    site = web.TCPSite(runner, host, port)
+    try:
+        await site.start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} is in use on {host}; stop the other program or choose one with --port") from error
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port") from error
+    bound = runner.addresses[0][1]
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{bound}/"
+
+
+async def _stop(runner: web.AppRunner, server: Server, streams: dict[str, LiveStream]) -> None:
+    """Close viewers, streams and the port; gives up on what hangs, so that Ctrl-C always ends the program."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await server.viewers.close_all()
+            await asyncio.gather(*(stream.stop() for stream in streams.values()))
+            await runner.cleanup()
+    except TimeoutError:
+        log.warning("some part did not stop within %.0f s and was left behind", STOP_TIMEOUT_S)
+
+
+def _print_address(address: str) -> None:
+    print(f"Livelens is running at {address} (Ctrl-C ends it)", flush=True)

@@ -1,0 +1,302 @@
+"""A stream's output: one thread draws and encodes each frame once; every viewer gets the same packets."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import av
+
+from stream.clock import NS_PER_MS, NS_PER_S, Clock
+from stream.compose import Composer
+from stream.encoder import EncoderSettings, VideoEncoder, default_bitrate_bps
+from stream.errors import SinkError
+from stream.frame import Frame, Picture
+from stream.mailbox import Closed, Mailbox
+from stream.scheduler import DropReason
+from stream.trace import Step
+
+log = logging.getLogger(__name__)
+
+FEED_BOUND = 60  # packets a viewer may lag behind, about two seconds; beyond it loses them and resumes at a keyframe
+KEYFRAME_EVERY_NS = 300 * NS_PER_MS  # at most one requested keyframe in this time, shared by all viewers
+LOG_EVERY_NS = NS_PER_S
+
+
+class KeyframeGate:
+    """Joins the keyframe requests of all viewers into at most one per `KEYFRAME_EVERY_NS`."""
+
+    def __init__(self) -> None:
+        self._is_wanted = True  # the first picture is a keyframe anyway
+        self._last_ns: int | None = None  # None before the first
+
+    def request(self) -> None:
+        """Ask for a keyframe. Any thread."""
+        self._is_wanted = True
+
+    def take(self, now_ns: int) -> bool:
+        """Return whether the next picture is to be a keyframe, and if so consider it done."""
+        if not self._is_wanted or (self._last_ns is not None and now_ns - self._last_ns < KEYFRAME_EVERY_NS):
+            return False
+        self._is_wanted = False
+        self._last_ns = now_ns
+        return True
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A frame on its way to its viewers; settled when each has it, or has lost it."""
+
+    frame: Frame
+    left: int
+    on_settled: Callable[[Frame], None]
+
+    def settle(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.on_settled(self.frame)
+
+
+class Feed:
+    """One viewer's packets: bounded, begins at a keyframe, and after a loss begins again at one. Loop only."""
+
+    def __init__(self, codec: str, request_keyframe: Callable[[], None]) -> None:
+        self.codec = codec
+        self.lost = 0  # packets this viewer did not get because it was too slow
+        self._request_keyframe = request_keyframe
+        self._items: deque[tuple[av.Packet, Delivery]] = deque()
+        self._in_hand: Delivery | None = None  # what the transport is sending; None between packets
+        self._is_waiting_for_keyframe = True
+        self._wake = asyncio.Event()
+        self._is_closed = False
+
+    def offer(self, packet: av.Packet, delivery: Delivery) -> None:
+        """Add a packet, or lose it: after the end, before a keyframe, or when the viewer lags too far."""
+        if self._is_closed or (self._is_waiting_for_keyframe and not packet.is_keyframe):
+            delivery.settle()
+            return
+        if len(self._items) >= FEED_BOUND:
+            self._lose_all()
+            if not packet.is_keyframe:
+                self.lost += 1
+                delivery.settle()
+                return
+        self._is_waiting_for_keyframe = False
+        self._items.append((packet, delivery))
+        self._wake.set()
+
+    async def next(self) -> av.Packet:
+        """Return the next packet; the call says that the one before is sent. Raises Closed at the end."""
+        self._settle_in_hand()
+        while not self._items:
+            if self._is_closed:
+                raise Closed
+            self._wake.clear()
+            await self._wake.wait()
+        packet, self._in_hand = self._items.popleft()
+        return packet
+
+    def close(self) -> None:
+        """End the feed; `next` raises from now on."""
+        self._is_closed = True
+        self._lose_all()
+        self._settle_in_hand()
+        self._wake.set()
+
+    def _lose_all(self) -> None:
+        self.lost += len(self._items)
+        while self._items:
+            self._items.popleft()[1].settle()
+        self._is_waiting_for_keyframe = True
+        self._request_keyframe()
+
+    def _settle_in_hand(self) -> None:
+        if self._in_hand is not None:
+            delivery, self._in_hand = self._in_hand, None
+            delivery.settle()
+
+
+@dataclass(slots=True)
+class _Rendition:
+    """One codec of the stream while somebody watches it. Encoder thread, but for the gate."""
+
+    gate: KeyframeGate = field(default_factory=KeyframeGate)
+    encoder: VideoEncoder | None = None  # None until the first frame, and after a change of size
+
+
+class Broadcast:
+    """Draws, encodes once per codec, and hands the packets to every viewer.
+
+    `on_sent(frame)` is called on the loop once a frame has left for all viewers; `on_dropped(reason)`
+    when one never will.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        composer: Composer,
+        on_sent: Callable[[Frame], None],
+        on_dropped: Callable[[DropReason], None],
+        fps: float = 30.0,
+    ) -> None:
+        self.name = name
+        self.codecs: frozenset[str] = frozenset()  # watched now; read by the encoder thread
+        self.last_error: str | None = None  # None while encoding works
+        self.fps = fps  # of the source, for the encoder's rate control
+        self._clock = clock
+        self._composer = composer
+        self._on_sent = on_sent
+        self._on_dropped = on_dropped
+        self._inbox: Mailbox[Frame] = Mailbox()
+        self._feeds: set[Feed] = set()
+        self._renditions: dict[str, _Rendition] = {"H264": _Rendition(), "VP8": _Rendition()}
+        self._epoch_ns: int | None = None  # capture time of the first frame: zero of the RTP timestamps
+        self._last_rtp_ts = -1
+        self._recent_bits: deque[tuple[int, int]] = deque(maxlen=120)  # (encoded at, bits) of the last frames
+        self._last_log_ns = 0
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name=f"encoder {name}", daemon=True)
+        self._thread.start()
+
+    def put(self, frame: Frame) -> None:
+        """Hand over a finished frame; never blocks. Loop only."""
+        if self._inbox.put(frame) is not None:
+            self._on_dropped(DropReason.ENCODER_BUSY)
+
+    def add_viewer(self, codec: str) -> Feed:
+        """Return a feed that begins with a keyframe made for it."""
+        feed = Feed(codec, self._renditions[codec].gate.request)
+        self._feeds.add(feed)
+        self._update_codecs()
+        self._renditions[codec].gate.request()
+        return feed
+
+    def remove_viewer(self, feed: Feed) -> None:
+        """End a feed. Idempotent."""
+        feed.close()
+        self._feeds.discard(feed)
+        self._update_codecs()
+
+    def viewer_count(self) -> int:
+        return len(self._feeds)
+
+    def request_keyframe(self, codec: str) -> None:
+        """Ask for a keyframe: shared, and throttled."""
+        self._renditions[codec].gate.request()
+
+    def bitrate_bps(self) -> int:
+        """Return the rate of the last two seconds."""
+        now_ns = self._clock.now_ns()
+        recent = [bits for at_ns, bits in self._recent_bits if now_ns - at_ns < 2 * NS_PER_S]
+        return sum(recent) // 2
+
+    def status(self) -> dict[str, object]:
+        """Return codec and rates for the API; nulls while nobody watches."""
+        open_encoders = [r.encoder for r in self._renditions.values() if r.encoder is not None]
+        return {
+            "codec": "+".join(sorted(self.codecs)) or None,
+            "bitrate_bps": self.bitrate_bps(),
+            "target_bps": open_encoders[0].settings.bitrate_bps if open_encoders else None,
+            "keyframes": sum(e.keyframes for e in open_encoders),
+            "packets_lost": sum(feed.lost for feed in self._feeds),
+            "error": self.last_error,
+        }
+
+    def close(self) -> None:
+        """End every feed and the encoder thread. Does not wait for the thread."""
+        for feed in list(self._feeds):
+            self.remove_viewer(feed)
+        self._inbox.close()
+
+    def _update_codecs(self) -> None:
+        self.codecs = frozenset(feed.codec for feed in self._feeds)
+
+    # The encoder thread
+
+    def _work(self) -> None:
+        while True:
+            try:
+                frame = self._inbox.get()
+            except Closed:
+                return
+            self._handle(frame)
+            del frame  # an idle encoder must not keep the last picture alive
+
+    def _handle(self, frame: Frame) -> None:
+        try:
+            packets = self._encode(frame)
+        except SinkError as error:
+            self._log_error(error)
+            self._post(self._failed, str(error))
+        else:
+            self._post(self._deliver, frame, packets)
+
+    def _encode(self, frame: Frame) -> dict[str, list[av.Packet]]:
+        """Draw and encode for the codecs being watched; nothing of it when nobody watches."""
+        watched = self.codecs
+        for codec, rendition in self._renditions.items():
+            if codec not in watched:
+                rendition.encoder = None
+        if not watched:
+            return {}
+        picture = self._composer.compose(frame)
+        frame.trace.stamp(Step.COMPOSED, self._clock.now_ns())
+        rtp_ts = self._rtp_ts(frame.captured_ns)
+        packets = {codec: self._encode_one(codec, picture, rtp_ts) for codec in watched}
+        frame.trace.stamp(Step.ENCODED, self._clock.now_ns())
+        return packets
+
+    def _encode_one(self, codec: str, picture: Picture, rtp_ts: int) -> list[av.Packet]:
+        rendition = self._renditions[codec]
+        height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2  # 4:2:0 has no odd sizes
+        encoder = rendition.encoder
+        if encoder is None or (encoder.settings.height, encoder.settings.width) != (height, width):
+            bitrate_bps = default_bitrate_bps(width, height, self.fps)
+            encoder = VideoEncoder(EncoderSettings(codec, width, height, self.fps, bitrate_bps))
+            rendition.encoder = encoder
+            rendition.gate.request()
+        is_keyframe = rendition.gate.take(self._clock.now_ns())
+        return encoder.encode(picture[:height, :width], rtp_ts, is_keyframe=is_keyframe)
+
+    def _rtp_ts(self, captured_ns: int) -> int:
+        """Return the frame's RTP timestamp: capture time on the 90 kHz clock, always increasing."""
+        if self._epoch_ns is None:
+            self._epoch_ns = captured_ns
+        ticks = (captured_ns - self._epoch_ns) * 9 // 100_000
+        self._last_rtp_ts = max(ticks, self._last_rtp_ts + 1)
+        return self._last_rtp_ts
+
+    def _log_error(self, error: SinkError) -> None:
+        now_ns = self._clock.now_ns()
+        if now_ns - self._last_log_ns >= LOG_EVERY_NS:
+            self._last_log_ns = now_ns
+            log.warning("%s: %s", self.name, error)
+
+    def _post(self, callback: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:  # the loop has closed: nobody waits for this any more
+            log.debug("%s: a frame was encoded after the loop had closed", self.name)
+
+    # Back on the loop
+
+    def _failed(self, message: str) -> None:
+        self.last_error = message
+        self._on_dropped(DropReason.ENCODER_ERROR)
+
+    def _deliver(self, frame: Frame, packets: Mapping[str, list[av.Packet]]) -> None:
+        self.last_error = None
+        offers = [(feed, packet) for feed in self._feeds for packet in packets.get(feed.codec, ())]
+        bits = 8 * sum(packet.size for some in packets.values() for packet in some)
+        self._recent_bits.append((self._clock.now_ns(), bits))
+        delivery = Delivery(frame, len(offers) + 1, self._sent)
+        for feed, packet in offers:
+            feed.offer(packet, delivery)
+        delivery.settle()  # the loop's own share: with no viewer the frame settles here
+
+    def _sent(self, frame: Frame) -> None:
+        frame.trace.stamp(Step.SENT, self._clock.now_ns())
+        self._on_sent(frame)

@@ -1,0 +1,224 @@
+"""Where models run, off the event loop: lanes of work on the CPU, or CUDA streams.
+
+A lane does one job at a time; lanes work beside each other. The CPU has a lane for generation and
+one per recognition stage; a CUDA device has a stream for recognition and a stream for generation.
+Only this file and models/ import torch.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stream.clock import Clock
+from stream.errors import ConfigError
+from stream.mailbox import Closed, Mailbox, Policy
+from stream.scheduler import StageKind
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished job: `value`, or the `error` it raised, and when the lane worked on it."""
+
+    value: Any
+    error: BaseException | None
+    started_ns: int
+    finished_ns: int
+
+
+class Device(Protocol):
+    """A place that runs jobs in lanes. `capacity` is how many threads of work it does at once."""
+
+    name: str
+    capacity: int
+
+    def lane(self, kind: StageKind, stage: str) -> str:
+        """Return the lane that jobs of this stage belong to."""
+        ...
+
+    def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
+        """Start `work` on a free lane. Event loop only; returns at once; the future never raises."""
+        ...
+
+    def close(self) -> None:
+        """Finish: no new jobs, workers end when their present job ends. Does not wait for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Callable[[], Any]
+    done: "asyncio.Future[Completed]"
+    loop: asyncio.AbstractEventLoop
+
+
+class _Lane:
+    """One worker thread with a hand-over of one job. Daemon: a model that hangs cannot hold the process."""
+
+    def __init__(self, name: str, clock: Clock, context: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._jobs: Mailbox[_Job] = Mailbox(bound=2, policy=Policy.WAIT)
+        self._clock = clock
+        self._context = context
+        self._thread = threading.Thread(target=self._work, name=f"lane {name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: _Job) -> None:
+        self._jobs.put(job, timeout_s=0)
+
+    def close(self) -> None:
+        self._jobs.close()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get()
+            except Closed:
+                return
+            self._run(job)
+            del job  # an idle lane must not keep the last picture alive
+
+    def _run(self, job: _Job) -> None:
+        started_ns = self._clock.now_ns()
+        value, error = None, None
+        try:
+            with self._context():
+                value = job.work()
+        except Exception as caught:  # the task boundary of model code: it may raise anything
+            error = caught.with_traceback(None)  # a traceback would keep the frame's pictures alive
+        completed = Completed(value, error, started_ns, self._clock.now_ns())
+        try:
+            job.loop.call_soon_threadsafe(_resolve, job.done, completed)
+        except RuntimeError:  # the loop has closed: nobody waits for this any more
+            log.debug("a lane finished after the loop had closed")
+
+
+def _resolve(done: "asyncio.Future[Completed]", completed: Completed) -> None:
+    if not done.done():
+        done.set_result(completed)
+
+
+class _LaneDevice:
+    """Lanes made when first used. Shared by the CPU and the CUDA device."""
+
+    def __init__(self, name: str, capacity: int, clock: Clock) -> None:
+        self.name = name
+        self.capacity = capacity
+        self._clock = clock
+        self._lanes: dict[str, _Lane] = {}
+
+    def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Completed] = loop.create_future()
+        if lane not in self._lanes:
+            self._lanes[lane] = _Lane(f"{self.name} {lane}", self._clock, self._context(lane))
+        self._lanes[lane].submit(_Job(work, done, loop))
+        return done
+
+    def close(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _context(self, lane: str) -> Callable[[], AbstractContextManager[Any]]:
+        return nullcontext
+
+
+class CpuDevice(_LaneDevice):
+    """The processor. Generation jobs share a lane, so that two big networks never fight for the cores."""
+
+    def __init__(self, clock: Clock, capacity: int | None = None) -> None:
+        super().__init__("cpu", capacity or available_cores(), clock)
+
+    def lane(self, kind: StageKind, stage: str) -> str:
+        return "generate" if kind is StageKind.GENERATE else f"recognize {stage}"
+
+
+class CudaDevice(_LaneDevice):
+    """One CUDA GPU: a stream for recognition and one for generation, each launched from its own thread.
+
+    A job's kernels go to the lane's stream; the worker waits for an event on that stream, never for
+    the device, so one lane's work does not hold up the other's.
+    """
+
+    def __init__(self, index: int, clock: Clock) -> None:
+        import torch
+
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            raise ConfigError(f"device cuda:{index} is not there ({found} CUDA devices found); use --device cpu or auto")
+        super().__init__(f"cuda:{index}", 2, clock)
+        self._torch = torch
+        self._streams = {kind.value: torch.cuda.Stream(device=index) for kind in StageKind}
+
+    def lane(self, kind: StageKind, stage: str) -> str:
+        return kind.value
+
+    def _context(self, lane: str) -> Callable[[], AbstractContextManager[Any]]:
+        return lambda: _StreamScope(self._torch, self._streams[lane])
+
+
+class _StreamScope(AbstractContextManager[None]):
+    """Makes a CUDA stream current, and on leaving waits for what was launched on it (an event, blocking)."""
+
+    def __init__(self, torch: Any, stream: Any) -> None:
+        self._torch = torch
+        self._stream = stream
+        self._scope: Any = None  # torch's own scope; None when not entered
+
+    def __enter__(self) -> None:
+        self._scope = self._torch.cuda.stream(self._stream)
+        self._scope.__enter__()
+
+    def __exit__(self, *exc: Any) -> None:
+        finished = self._torch.cuda.Event(blocking=True)
+        finished.record(self._stream)
+        self._scope.__exit__(*exc)
+        finished.synchronize()
+
+
+def run_aside(clock: Clock, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
+    """Run one job on a daemon thread of its own, off the loop: loading, stopping. The future never raises."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Completed] = loop.create_future()
+    lane = _Lane("aside", clock, nullcontext)
+    lane.submit(_Job(work, done, loop))
+    lane.close()  # what is in it still runs; then the thread ends
+    return done
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use (a container's limit counts, where the system tells)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def open_device(name: str, clock: Clock) -> Device:
+    """Return the device called "auto", "cpu" or "cuda:N". Raises ConfigError when it is not there."""
+    if name == "auto":
+        name = "cuda:0" if _has_cuda() else "cpu"
+    if name == "cpu":
+        return CpuDevice(clock)
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or not index.isdecimal():
+        raise ConfigError(f"device {name!r} is unknown; allowed: auto, cpu, cuda:N")
+    return CudaDevice(int(index), clock)
+
+
+def cuda_name(name: str) -> str:
+    """Return the card's own name, as in "NVIDIA H100 (cuda:0)"."""
+    import torch
+
+    return f"{torch.cuda.get_device_name(int(name.partition(':')[2]))} ({name})"
+
+
+def _has_cuda() -> bool:
+    """Whether a CUDA device can be used; torch is only imported where the driver is present."""
+    if not any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")):
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())

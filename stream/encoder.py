@@ -1,0 +1,123 @@
+"""Pictures to packets: H.264 (libx264) and VP8 (libvpx), opened for no delay and a rate that can change.
+
+Colour: pictures are converted to BT.601 limited range and tagged so, which is what VP8 always means
+and what browsers assume for an untagged stream of this size.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
+
+from stream.errors import SinkError
+from stream.frame import Picture
+
+RTP_CLOCK = Fraction(1, 90_000)  # RFC 6184 section 8.2.1, RFC 7741 section 4.1
+BITS_PER_PIXEL = 0.25  # start of a sane rate: painted pictures are full of detail; 640x360 at 30 fps gets 1.7 Mb/s
+MIN_BITRATE_BPS = 300_000
+MAX_BITRATE_BPS = 8_000_000
+GOP_S = 10  # keyframes come on request; the regular one only bounds how far a recording can be cut
+SMPTE170M, TV_RANGE = 6, 1  # AVCOL_SPC_SMPTE170M (BT.601), AVCOL_RANGE_MPEG
+
+# Level: (macroblocks per second, macroblocks per frame), ITU-T H.264 table A-1
+H264_LEVELS = {"31": (108_000, 3_600), "40": (245_760, 8_192), "51": (983_040, 36_864), "52": (2_073_600, 36_864)}
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSettings:
+    """What an encoder is opened with. `codec` is "H264" or "VP8"; width and height are even."""
+
+    codec: str
+    width: int
+    height: int
+    fps: float
+    bitrate_bps: int
+
+
+def default_bitrate_bps(width: int, height: int, fps: float) -> int:
+    """Return the bit rate that suits a size and frame rate when nobody chose one."""
+    return max(MIN_BITRATE_BPS, min(MAX_BITRATE_BPS, round(width * height * fps * BITS_PER_PIXEL)))
+
+
+def h264_level(width: int, height: int, fps: float) -> str:
+    """Return the lowest H.264 level that allows the size and rate, as x264 writes it ("31" is 3.1)."""
+    macroblocks = -(-width // 16) * -(-height // 16)
+    for level, (per_second, per_frame) in H264_LEVELS.items():
+        if macroblocks <= per_frame and macroblocks * fps <= per_second:
+            return level
+    return "52"
+
+
+class VideoEncoder:
+    """One open encoder. One thread at a time. Raises SinkError when it cannot be opened or used."""
+
+    def __init__(self, settings: EncoderSettings) -> None:
+        self.settings = settings
+        self.keyframes = 0
+        try:
+            self._context = _open(settings)
+        except (av.error.FFmpegError, ValueError) as error:
+            size = f"{settings.width}x{settings.height}"
+            raise SinkError(f"no {settings.codec} encoder for {size}: {error}; run `livelens doctor`") from error
+
+    def encode(self, picture: Picture, rtp_ts: int, *, is_keyframe: bool) -> list[av.Packet]:
+        """Encode `[H,W,3] uint8 rgb` of the opened size; `rtp_ts` in 1/90000 s, increasing."""
+        yuv = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
+        frame = av.VideoFrame.from_ndarray(np.asarray(yuv, np.uint8), format="yuv420p")
+        frame.pts, frame.time_base = rtp_ts, RTP_CLOCK
+        frame.pict_type = PictureType.I if is_keyframe else PictureType.NONE
+        try:
+            packets = list(self._context.encode(frame))
+        except av.error.FFmpegError as error:
+            raise SinkError(f"{self.settings.codec} encoder failed: {error}") from error
+        self.keyframes += sum(packet.is_keyframe for packet in packets)
+        return packets
+
+    def set_bitrate(self, bitrate_bps: int) -> None:
+        """Change the target rate without a rebuild or a keyframe; never above MAX_BITRATE_BPS."""
+        self._context.bit_rate = max(MIN_BITRATE_BPS, min(MAX_BITRATE_BPS, bitrate_bps))
+
+
+def _open(settings: EncoderSettings) -> VideoCodecContext:
+    name = {"H264": "libx264", "VP8": "libvpx"}[settings.codec]
+    context: Any = av.CodecContext.create(name, "w")
+    context.width, context.height, context.pix_fmt = settings.width, settings.height, "yuv420p"
+    context.time_base = RTP_CLOCK
+    context.framerate = Fraction(settings.fps).limit_denominator(1001)
+    context.bit_rate = settings.bitrate_bps
+    context.gop_size = max(1, round(GOP_S * settings.fps))
+    context.thread_count = 1  # cores belong to the models; measured 1-3 ms a frame up to 720p
+    context.colorspace = context.color_primaries = context.color_trc = SMPTE170M
+    context.color_range = TV_RANGE
+    context.options = _h264_options(settings) if settings.codec == "H264" else _VP8_OPTIONS
+    if settings.codec == "H264":
+        context.profile = "Baseline"  # what every browser takes: no B-frames, no CABAC
+    context.open()
+    opened: VideoCodecContext = context
+    return opened
+
+
+def _h264_options(settings: EncoderSettings) -> dict[str, str]:
+    """Zero-latency x264. The rate may later rise to the maxrate it is opened with, never above."""
+    return {
+        "preset": "superfast",
+        "tune": "zerolatency",
+        "level": h264_level(settings.width, settings.height, settings.fps),
+        "maxrate": str(MAX_BITRATE_BPS),
+        "bufsize": str(MAX_BITRATE_BPS // 2),
+        "x264-params": "scenecut=0",  # a keyframe at every cut would make the rate jump; viewers ask when they need one
+    }
+
+
+_VP8_OPTIONS = {
+    "deadline": "realtime",
+    "cpu-used": "8",
+    "lag-in-frames": "0",
+    "error-resilient": "1",
+    "static-thresh": "0",
+}

@@ -1,0 +1,239 @@
+"""One named stream, whole: source, models, pipeline, output, and the account of every frame."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stream.broadcast import Broadcast
+from stream.clock import Clock, ns_to_ms
+from stream.compose import Composer
+from stream.device import Completed, Device, run_aside
+from stream.errors import StreamError
+from stream.frame import Frame
+from stream.pipeline import Pipeline, PipelineStream
+from stream.scheduler import DropReason, StageKind
+from stream.source import Source, SourceStatus
+from stream.stage import Stage, StageState
+from stream.stats import FrameCounts, Latency, Rate
+from stream.trace import Step
+
+log = logging.getLogger(__name__)
+
+
+class LoadedStage(Protocol):
+    """A stage whose model is in memory but not yet compiled for a size."""
+
+    stage: Stage
+
+    def warm(self, height: int, width: int) -> list[int]:
+        """Compile for a size, run until steady, and return some costs in ns. Device worker; seconds."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamParts:
+    """What a stream is made of; built by the wiring, so that this file knows no model and no address.
+
+    load_stages  called on a worker thread; may block for seconds and raise ModelError
+    open_source  called with the function to give frames to and the one to tell changes of state
+    """
+
+    name: str
+    budget_ns: int
+    load_stages: Sequence[Callable[[], LoadedStage]]
+    open_source: Callable[[Callable[[Frame], None], Callable[[SourceStatus], None]], Source]
+
+
+class LiveStream:
+    """Owns everything of one stream. Event loop only, but for `_emit`, which the source thread calls."""
+
+    def __init__(self, parts: StreamParts, pipeline: Pipeline, device: Device, clock: Clock) -> None:
+        self.name = parts.name
+        self.is_ready = False
+        self.problem: str | None = None  # why the models could not be started; None otherwise
+        self.counts = FrameCounts()
+        self.latency = Latency()
+        self.broadcast: Broadcast | None = None  # None until the models are warm
+        self._parts = parts
+        self._pipeline = pipeline
+        self._device = device
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._shown_rate = Rate()
+        self._inner: PipelineStream | None = None  # None until the models are warm
+        self._size: asyncio.Future[tuple[int, int]] = self._loop.create_future()  # (height, width), from the first frame
+        self._loaded: list[LoadedStage] = []
+        self._source = parts.open_source(self._emit, self._on_state)
+
+    def start(self) -> None:
+        """Start the source thread."""
+        self._source.start()
+
+    async def warm_up(self) -> None:
+        """Load the models, wait for the first frame's size, compile, and open the stream."""
+        loading = [run_aside(self._clock, load) for load in self._parts.load_stages]
+        try:
+            self._loaded = [_value(await done) for done in loading]
+            height, width = await self._size
+            for loaded in self._loaded:
+                await self._warm(loaded, height, width)
+        except StreamError as error:
+            self.problem = str(error)
+            log.error("%s: %s", self.name, error)
+            return
+        await self._open()
+
+    async def stop(self) -> None:
+        """Stop the source, the pipeline and the output. Returns within about two seconds."""
+        await run_aside(self._clock, self._source.stop)
+        if self._inner is not None:
+            self._pipeline.detach(self.name)
+        if self.broadcast is not None:
+            self.broadcast.close()
+        for loaded in self._loaded:
+            loaded.close()
+
+    def source_status(self) -> SourceStatus:
+        return self._source.status()
+
+    def stage_states(self) -> dict[str, StageState]:
+        """Return the stages by name; empty until the models are warm."""
+        return self._inner.stages if self._inner else {}
+
+    def status(self) -> dict[str, Any]:
+        """Return what `GET /api/streams` says of this stream."""
+        now_ns = self._clock.now_ns()
+        source, counts = self._source.status(), self.counts
+        height, width = self._size.result() if self._size.done() and not self._size.cancelled() else (None, None)
+        captured_rate = self._inner.captured_rate.per_second(now_ns) if self._inner else 0.0
+        return {
+            "name": self.name,
+            "ready": self.is_ready,
+            "problem": self.problem,
+            "source": source.to_json(),
+            "width": width,
+            "height": height,
+            "budget_ms": ns_to_ms(self._parts.budget_ns),
+            "fps": {"captured": captured_rate, "shown": self._shown_rate.per_second(now_ns)},
+            "frames": {
+                "captured": counts.captured,
+                "shown": counts.shown,
+                "on_time": counts.on_time,
+                "late": counts.late,
+                "reused": counts.reused,
+                "skipped": counts.skipped,
+                "in_flight": counts.in_flight,
+                "dropped": dict(counts.dropped),
+            },
+            "latency_ms": self.latency.summary(),
+            "stages": self._stages_status(now_ns),
+            "viewers": self.broadcast.viewer_count() if self.broadcast else 0,
+            "encoder": self.broadcast.status() if self.broadcast else None,
+        }
+
+    def _stages_status(self, now_ns: int) -> list[dict[str, Any]]:
+        if self._inner is None:
+            return [_stage_json(loaded.stage) for loaded in self._loaded]
+        stages = []
+        for state in self._inner.stages.values():
+            live = {
+                "ips": state.rate.per_second(now_ns),
+                "predicted_ms": round(ns_to_ms(self._pipeline.last_predicted_ns(self.name, state.stage.name)), 1),
+                "runs": state.runs,
+                "reuses": state.reuses,
+                "skips": state.skips,
+                "errors": state.errors,
+                "last_error": state.last_error,
+                "is_open": not state.breaker.is_closed(now_ns),
+            }
+            stages.append(_stage_json(state.stage) | live)
+        return stages
+
+    # Starting
+
+    async def _warm(self, loaded: LoadedStage, height: int, width: int) -> None:
+        lane = self._device.lane(loaded.stage.kind, loaded.stage.name)
+        costs_ns = _value(await self._device.submit(lane, lambda: loaded.warm(height, width)))
+        for cost_ns in costs_ns:
+            self._pipeline.observe(loaded.stage, height, width, cost_ns)
+
+    async def _open(self) -> None:
+        stages = [loaded.stage for loaded in self._loaded]
+        composer = Composer(any(stage.background for stage in stages))
+        if any(stage.kind is StageKind.RECOGNIZE for stage in stages):
+            _value(await run_aside(self._clock, composer.warm))
+        fps = self._source.status().fps_measured or 30.0
+        self.broadcast = Broadcast(self.name, self._clock, composer, self._on_sent, self._on_dropped, fps)
+        self._inner = self._pipeline.attach(self.name, stages, self._parts.budget_ns, self.broadcast.put, self.counts)
+        self.is_ready = True
+        log.info("%s: ready, %s", self.name, ", ".join(f"{s.name} ({s.variant})" for s in stages) or "no models")
+
+    # Frames
+
+    def _emit(self, frame: Frame) -> None:
+        """Take a frame from the source thread; never blocks."""
+        if self._inner is not None:
+            self._inner.put(frame, self._clock.now_ns())
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._on_early_frame, frame.image.shape[:2])
+        except RuntimeError:  # the loop has closed
+            log.debug("%s: frame %d came after the end", self.name, frame.seq)
+
+    def _on_early_frame(self, size: tuple[int, int]) -> None:
+        self.counts.captured += 1
+        self.counts.dropped[DropReason.WARMING.value] += 1
+        if not self._size.done():
+            self._size.set_result(size)
+
+    def _on_state(self, status: SourceStatus) -> None:
+        """Source thread. Nothing to do: `status` asks the source itself, and the source has logged it."""
+
+    def _on_dropped(self, reason: DropReason) -> None:
+        self.counts.dropped[reason.value] += 1
+
+    def _on_sent(self, frame: Frame) -> None:
+        """Account for a frame that has left for every viewer."""
+        sent_ns = frame.trace.stamps_ns[Step.SENT]
+        counts, is_late = self.counts, sent_ns > frame.deadline_ns
+        counts.shown += 1
+        counts.late += is_late
+        counts.on_time += not is_late
+        counts.reused += any(age_ns > 0 for age_ns in frame.result_age_ns.values())
+        counts.skipped += _has_skipped(frame)
+        self._shown_rate.add(sent_ns)
+        self.latency.add(frame.age_ns(sent_ns), frame.trace.step_ms().items())
+        self._predict_tail(frame)
+
+    def _predict_tail(self, frame: Frame) -> None:
+        finished_ns, encoded_ns = (frame.trace.stamps_ns.get(step) for step in (Step.FINISHED, Step.ENCODED))
+        if self._inner is not None and finished_ns is not None and encoded_ns is not None:
+            self._inner.observe_tail(encoded_ns - finished_ns)
+
+
+def _has_skipped(frame: Frame) -> bool:
+    """Whether some stage neither ran for this frame nor lent it an earlier result."""
+    generated = frame.generated is not None
+    return any(
+        name not in frame.results and not (generated and decision.startswith("run"))
+        for name, decision in frame.trace.decisions.items()
+    )
+
+
+def _stage_json(stage: Stage) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "kind": stage.kind.value,
+        "variant": stage.variant,
+        "max_age_ms": ns_to_ms(stage.max_age_ns),
+    }
+
+
+def _value(completed: Completed) -> Any:
+    if completed.error is not None:
+        raise completed.error
+    return completed.value

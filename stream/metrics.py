@@ -1,0 +1,116 @@
+"""The counters of every stream in Prometheus' text format, read at the moment they are asked for."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.registry import Collector
+
+from stream.lag import LoopLag
+from stream.live import LiveStream
+from stream.source import SourceState
+
+
+class StreamCollector(Collector):
+    """Turns the state of the streams into metrics. Event loop only."""
+
+    def __init__(self, streams: dict[str, LiveStream], lag: LoopLag) -> None:
+        self._streams = streams
+        self._lag = lag
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric family; called by `generate_latest`."""
+        streams = list(self._streams.values())
+        yield from _frames(streams)
+        yield from _rates(streams)
+        yield from _latency(streams)
+        yield from _stages(streams)
+        yield from _sources(streams)
+        yield _summary("livelens_loop_lag_seconds", "How late the event loop woke.", [], [([], self._lag.lag_ms)])
+
+
+class Metrics:
+    """The registry of one server."""
+
+    def __init__(self, streams: dict[str, LiveStream], lag: LoopLag) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(StreamCollector(streams, lag))
+
+    def render(self) -> bytes:
+        """Return the text that `GET /metrics` answers with."""
+        return generate_latest(self._registry)
+
+
+def _frames(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+    captured = CounterMetricFamily("livelens_frames_captured", "Frames the source gave.", labels=["stream"])
+    shown = CounterMetricFamily("livelens_frames_shown", "Frames sent to every viewer.", labels=["stream", "deadline"])
+    dropped = CounterMetricFamily("livelens_frames_dropped", "Frames never shown.", labels=["stream", "reason"])
+    for stream in streams:
+        captured.add_metric([stream.name], stream.counts.captured)
+        shown.add_metric([stream.name, "met"], stream.counts.on_time)
+        shown.add_metric([stream.name, "missed"], stream.counts.late)
+        for reason, count in stream.counts.dropped.items():
+            dropped.add_metric([stream.name, reason], count)
+    yield from (captured, shown, dropped)
+
+
+def _rates(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+    ready = GaugeMetricFamily("livelens_stream_ready", "1 when the models are warm.", labels=["stream"])
+    viewers = GaugeMetricFamily("livelens_viewers", "Viewers connected.", labels=["stream"])
+    bitrate = GaugeMetricFamily("livelens_encoder_bitrate_bps", "Encoded bits per second.", labels=["stream"])
+    for stream in streams:
+        ready.add_metric([stream.name], float(stream.is_ready))
+        output = stream.broadcast
+        viewers.add_metric([stream.name], output.viewer_count() if output else 0)
+        bitrate.add_metric([stream.name], output.bitrate_bps() if output else 0)
+    yield from (ready, viewers, bitrate)
+
+
+def _latency(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+    streams = list(streams)
+    whole = [([s.name], s.latency.capture_to_send) for s in streams]
+    steps = [([s.name, step], samples) for s in streams for step, samples in s.latency.steps.items()]
+    yield _summary("livelens_capture_to_send_seconds", "From capture to the last packet.", ["stream"], whole)
+    yield _summary("livelens_step_seconds", "Time of each step of a frame's way.", ["stream", "step"], steps)
+
+
+def _stages(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+    labels = ["stream", "stage"]
+    runs = CounterMetricFamily("livelens_stage_runs", "Times a stage ran.", labels=labels)
+    reuses = CounterMetricFamily("livelens_stage_reuses", "Frames shown with an earlier result.", labels=labels)
+    errors = CounterMetricFamily("livelens_stage_errors", "Times a stage failed.", labels=labels)
+    for stream in streams:
+        for stage, state in stream.stage_states().items():
+            runs.add_metric([stream.name, stage], state.runs)
+            reuses.add_metric([stream.name, stage], state.reuses)
+            errors.add_metric([stream.name, stage], state.errors)
+    yield from (runs, reuses, errors)
+
+
+def _sources(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+    state = GaugeMetricFamily("livelens_source_state", "1 for the state the source is in.", labels=["stream", "state"])
+    broken = CounterMetricFamily("livelens_source_decode_errors", "Packets that did not decode.", labels=["stream"])
+    reconnects = CounterMetricFamily("livelens_source_reconnects", "Times the source was opened again.", labels=["stream"])
+    for stream in streams:
+        status = stream.source_status()
+        for one in SourceState:
+            state.add_metric([stream.name, one.value], float(one is status.state))
+        broken.add_metric([stream.name], status.decode_errors)
+        reconnects.add_metric([stream.name], status.reconnects)
+    yield from (state, broken, reconnects)
+
+
+def _summary(name: str, text: str, labels: list[str], values: Iterable[tuple[list[str], Any]]) -> Metric:
+    """Return a summary with its p50, p95 and p99 as a metric of Prometheus' own kind."""
+    family = SummaryMetricFamily(name, text, labels=labels)
+    for label_values, samples in values:
+        family.add_metric(label_values, samples.count, samples.total_ms / 1000)
+        for key, value_ms in samples.summary().items():
+            if key in _QUANTILES:
+                named = dict(zip(labels, label_values, strict=True)) | {"quantile": _QUANTILES[key]}
+                family.add_sample(name, named, value_ms / 1000)
+    return family
+
+
+_QUANTILES = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}

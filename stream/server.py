@@ -1,0 +1,140 @@
+"""The HTTP side: the page, WHEP, the API, health and metrics. Handlers only translate; nothing blocks."""
+
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from stream import __version__
+from stream.errors import ProtocolError
+from stream.lag import LoopLag
+from stream.live import LiveStream
+from stream.metrics import Metrics
+from stream.source import SourceState
+from stream.webrtc import RETRY_AFTER_S, Session, Viewers
+
+PAGE = Path(__file__).parent / "page"
+BODY_LIMIT_BYTES = 64 * 1024  # a browser's offer with every codec is about 8 KB
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+class Server:
+    """Routes requests to the streams. `device_text` is what the page shows as the device."""
+
+    def __init__(self, streams: dict[str, LiveStream], lag: LoopLag, device_text: str) -> None:
+        self.viewers = Viewers()
+        self._streams = streams
+        self._lag = lag
+        self._device_text = device_text
+        self._metrics = Metrics(streams, lag)
+
+    def app(self) -> web.Application:
+        """Return the application, with every route."""
+        app = web.Application(middlewares=[_answer_errors], client_max_size=BODY_LIMIT_BYTES)
+        app.add_routes(
+            [
+                web.get("/", self._index),
+                web.get("/favicon.ico", self._favicon),
+                web.get("/api/streams", self._api_streams),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._get_metrics),
+                web.post("/whep/{stream}", self._whep_open),
+                web.delete("/whep/{stream}/{session}", self._whep_close),
+                web.static("/page", PAGE),
+            ]
+        )
+        app.on_response_prepare.append(_add_headers)
+        return app
+
+    async def _index(self, _request: web.Request) -> web.FileResponse:
+        return web.FileResponse(PAGE / "index.html")
+
+    async def _favicon(self, _request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMovedPermanently("/page/favicon.svg")
+
+    async def _api_streams(self, _request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "version": __version__,
+                "device": self._device_text,
+                "loop_lag_ms": self._lag.lag_ms.summary(),
+                "sessions": self.viewers.count(),
+                "streams": [stream.status() for stream in self._streams.values()],
+            }
+        )
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        waiting = [s.name for s in self._streams.values() if not s.is_ready and not _waits_for_publisher(s)]
+        return web.json_response({"ready": not waiting, "waiting_for": waiting}, status=503 if waiting else 200)
+
+    async def _get_metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    # WHEP (draft-ietf-wish-whep section 4)
+
+    async def _whep_open(self, request: web.Request) -> web.Response:
+        stream = self._stream(request)
+        if request.content_type != "application/sdp":
+            raise ProtocolError(f"the body must be application/sdp, not {request.content_type}", 415)
+        broadcast = stream.broadcast
+        if broadcast is None:
+            raise ProtocolError(_why_not_live(stream), 409 if _waits_for_publisher(stream) else 503)
+        try:
+            offer = (await request.read()).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ProtocolError("the body is not UTF-8 text", 400) from error
+        session, answer = await self.viewers.open(stream.name, broadcast, offer)
+        headers = {"Location": _location(session), "Content-Type": "application/sdp"}
+        return web.Response(status=201, text=answer, headers=headers)
+
+    async def _whep_close(self, request: web.Request) -> web.Response:
+        await self.viewers.close(request.match_info["session"], request.match_info["stream"])
+        return web.Response(status=200)
+
+    def _stream(self, request: web.Request) -> LiveStream:
+        name = request.match_info["stream"]
+        if name not in self._streams:
+            raise ProtocolError("no such stream; GET /api/streams lists them", 404)
+        return self._streams[name]
+
+
+def _location(session: Session) -> str:
+    return f"/whep/{session.stream}/{session.id}"
+
+
+def _waits_for_publisher(stream: LiveStream) -> bool:
+    return stream.source_status().state is SourceState.WAITING
+
+
+def _why_not_live(stream: LiveStream) -> str:
+    status = stream.source_status()
+    if stream.problem:
+        return f"the models could not be started: {stream.problem}"
+    if status.state is SourceState.RUNNING:
+        return "the models are warming up; try again in a moment"
+    return status.message or f"the source is {status.state.value}"
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Turn a ProtocolError into its status with one clear line of JSON."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except ProtocolError as error:
+        retry = {"Retry-After": str(RETRY_AFTER_S)} if error.status in (409, 503) else {}
+        return web.json_response({"error": str(error)}, status=error.status, headers=retry)
+    return response
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)

@@ -1,0 +1,118 @@
+"""One model applied to the frames of one stream, and what is remembered between frames."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stream.clock import NS_PER_S
+from stream.errors import ModelError
+from stream.frame import Frame, Picture
+from stream.results import Results
+from stream.scheduler import StageKind
+from stream.stats import Rate
+
+ERRORS_TO_OPEN = 5  # failures in a row after which a stage is left out
+RETRY_AFTER_NS = 10 * NS_PER_S  # then one frame tries again; short enough that a person sees it recover
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A model with its place in a stream.
+
+    model       called as model(image), or model(image, results) when `needs` is not empty
+    needs       names of stages whose results it is given
+    max_age_ns  how old a reused result may be; 0 for generation and for what must be exact
+    threads     how many of the device's threads the model occupies
+    background  blend the generated picture in behind people only (needs a stage that gives "mask")
+    """
+
+    name: str
+    kind: StageKind
+    model: Callable[..., Any]
+    variant: str = ""
+    gives: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+    max_age_ns: int = 0
+    threads: int = 1
+    background: bool = False
+
+    def apply(self, frame: Frame) -> Picture | Results:
+        """Run the model on the frame's picture. Device worker only. Raises ModelError or what the model raises."""
+        found = self.model(frame.image, frame.results) if self.needs else self.model(frame.image)
+        return self._checked(found, frame.image)
+
+    def _checked(self, found: object, image: Picture) -> Picture | Results:
+        if self.kind is StageKind.RECOGNIZE:
+            if isinstance(found, Results):
+                return found
+            raise ModelError(f"{self.name}: expected Results, got {type(found).__name__}")
+        if isinstance(found, np.ndarray) and found.shape == image.shape and found.dtype == np.uint8:
+            return found
+        got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+        raise ModelError(f"{self.name}: expected a uint8 {image.shape} picture, got {got}")
+
+
+class Breaker:
+    """Leaves a stage out after `ERRORS_TO_OPEN` failures in a row, and lets it try again after a while."""
+
+    def __init__(self) -> None:
+        self._failures = 0  # in a row
+        self._retry_at_ns: int | None = None  # None while closed
+
+    def is_closed(self, now_ns: int) -> bool:
+        """Whether the stage may run now."""
+        return self._retry_at_ns is None or now_ns >= self._retry_at_ns
+
+    def succeeded(self) -> None:
+        self._failures = 0
+        self._retry_at_ns = None
+
+    def failed(self, now_ns: int) -> None:
+        self._failures += 1
+        if self._failures >= ERRORS_TO_OPEN:
+            self._retry_at_ns = now_ns + RETRY_AFTER_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The newest results of a stage and the capture time of the frame they came from."""
+
+    results: Results
+    captured_ns: int
+
+
+@dataclass(slots=True)
+class StageState:
+    """What one stream remembers of one stage. Event loop only."""
+
+    stage: Stage
+    latest: Latest | None = None  # None until it has run once
+    breaker: Breaker = field(default_factory=Breaker)
+    rate: Rate = field(default_factory=Rate)
+    runs: int = 0
+    reuses: int = 0
+    skips: int = 0
+    errors: int = 0
+    last_error: str | None = None  # None when the last run was fine
+
+    def succeeded(self, now_ns: int, found: Picture | Results, captured_ns: int) -> None:
+        """Account for a run that worked; keep results that are newer than the ones known."""
+        self.runs += 1
+        self.rate.add(now_ns)
+        self.breaker.succeeded()
+        self.last_error = None
+        if isinstance(found, Results) and (self.latest is None or captured_ns > self.latest.captured_ns):
+            self.latest = Latest(found, captured_ns)
+
+    def failed(self, now_ns: int, error: BaseException) -> None:
+        """Account for a run that raised."""
+        self.runs += 1
+        self.errors += 1
+        self.breaker.failed(now_ns)
+        self.last_error = f"{type(error).__name__}: {error}"
+
+    def age_ns(self, captured_ns: int) -> int | None:
+        """Return how much older the newest results are than a frame; None when there are none."""
+        return None if self.latest is None else max(0, captured_ns - self.latest.captured_ns)
