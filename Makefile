@@ -19,7 +19,8 @@ help: ## List these commands
 	@echo '  make test ARGS="tests/test_config.py -x"                      gives options to pytest'
 	@echo '  PYTHON=python3.12 chooses the Python for $(VENV); PIP_ARGS="..." goes to pip install'
 
-setup: $(INSTALLED) ## Make .venv and install Livelens in it (several GB: torch brings its CUDA libraries)
+setup: $(INSTALLED) ## Make .venv and install Livelens in it (6 GB: torch brings its CUDA libraries)
+	@echo 'Ready: make run, or $(VENV)/bin/livelens --help'
 
 $(PY):
 	@command -v $(PYTHON) >/dev/null || { \
@@ -33,10 +34,12 @@ $(PY):
 
 # The stamps make a second run fast. A changed pyproject.toml installs again.
 $(INSTALLED): pyproject.toml | $(PY)
+	@echo 'Installing Livelens in $(VENV): about 6 GB, a few minutes the first time ...'
 	$(PY) -m pip install --quiet $(PIP_ARGS) --editable .
 	@touch $@
 
 $(DEV): pyproject.toml | $(PY)
+	@echo 'Installing Livelens and its test tools in $(VENV): about 6 GB, a few minutes the first time ...'
 	$(PY) -m pip install --quiet $(PIP_ARGS) --editable '.[dev]'
 	@touch $@ $(INSTALLED)
 

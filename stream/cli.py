@@ -5,7 +5,6 @@ needs. A wrong setting ends with one line on stderr and exit code 2, before anyt
 """
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from stream import options
+from stream import __version__, options
 from stream.errors import ConfigError, ModelError, StreamError
 
 if TYPE_CHECKING:
@@ -46,9 +45,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _fail(_explain_usage(error))
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:  # `livelens models | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return code if isinstance(code, int) else 0
 
 
@@ -70,12 +66,7 @@ def _explain_usage(error: typer.TyperException) -> str:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(f"livelens {version('livelens')}")
-        except PackageNotFoundError:
-            print("livelens (not installed; run make setup)")
+        print(f"livelens {__version__}")
         raise typer.Exit
 
 

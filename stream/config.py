@@ -90,7 +90,7 @@ class StreamConfig(BaseModel):
         named = next((key for key in ("recognize", "generate") if given.get(key)), None)
         if given.get("models", True) is False:
             if named:
-                raise PydanticCustomError("said", "{key} asks for a model, but models = false asks for plain video", {"key": named})
+                raise PydanticCustomError("said", "{key} asks for a model, and models = false for none", {"key": named})
             return given
         if named:
             return given

@@ -1,5 +1,6 @@
 """What `livelens models`, `sources` and `doctor` print: rows of two columns, so that they fit narrow terminals."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -42,25 +43,33 @@ class Card(Protocol):
 def print_models(cards: Iterable[Card], console: Console | None = None) -> None:
     """Print the models by what they do."""
     console = console or Console(highlight=False)
-    known = sorted(cards, key=lambda card: card.name)
+    known = sorted(cards, key=_natural)
     for kind, title, option in (
         ("recognize", "Recognition: finds things", "--recognize NAME, several times if wanted"),
         ("generate", "Generation: makes a new picture", "--generate NAME[:key=value,...]"),
     ):
         console.print(Text.assemble((title, "bold"), (f"  ({option})", "dim")))
-        rows = _rows()
+        rows, above = _rows(), ""
         for card in known:
             if card.kind == kind:
-                rows.add_row(Text(card.name, "cyan"), _describe(card))
+                family = f"{card.name.partition('/')[0]}: {card.licence}"
+                rows.add_row(Text(card.name, "cyan"), _describe(card, has_licence=family != above))
+                above = family
         console.print(Padding(rows, (0, 0, 1, 2)))
     console.print(Text("Your own: --generate path/file.py:Class  or  --recognize package.module:factory", "dim"))
 
 
-def _describe(card: Card) -> Text:
+def _natural(card: Card) -> list[tuple[int, str]]:
+    """Sort style/2 before style/10, and numbers before words."""
+    return [(int(part), "") if part.isdigit() else (1 << 30, part) for part in re.split(r"(\d+)|/", card.name) if part]
+
+
+def _describe(card: Card, has_licence: bool) -> Text:
+    """Say what a model does; the licence only where it differs from that of the model above."""
     text = Text(card.summary)
     for name, meaning in card.options:
         text.append(f"\n{name}=", "cyan").append(meaning)
-    return text.append(f"\n{card.licence}", "dim")
+    return text.append(f"\nlicence: {card.licence}", "dim") if has_licence else text
 
 
 def print_sources(cameras: Sequence[object], console: Console | None = None) -> None:
