@@ -21,6 +21,7 @@ RTP_CLOCK = Fraction(1, 90_000)  # RFC 6184 section 8.2.1, RFC 7741 section 4.1
 BITS_PER_PIXEL = 0.25  # start of a sane rate: painted pictures are full of detail; 640x360 at 30 fps gets 1.7 Mb/s
 MIN_BITRATE_BPS = 300_000
 MAX_BITRATE_BPS = 8_000_000
+VBV_BITS = 1_000_000  # half a second at the default rate: a keyframe fits, and a new rate is reached within a second
 GOP_S = 10  # keyframes come on request; the regular one only bounds how far a recording can be cut
 SMPTE170M, TV_RANGE = 6, 1  # AVCOL_SPC_SMPTE170M (BT.601), AVCOL_RANGE_MPEG
 
@@ -89,7 +90,7 @@ def _open(settings: EncoderSettings) -> VideoCodecContext:
     context.width, context.height, context.pix_fmt = settings.width, settings.height, "yuv420p"
     context.time_base = RTP_CLOCK
     context.framerate = Fraction(settings.fps).limit_denominator(1001)
-    context.bit_rate = settings.bitrate_bps
+    context.bit_rate = MAX_BITRATE_BPS if settings.codec == "H264" else settings.bitrate_bps  # see _h264_options
     context.gop_size = max(1, round(GOP_S * settings.fps))
     context.thread_count = 1  # cores belong to the models; measured 1-3 ms a frame up to 720p
     context.colorspace = context.color_primaries = context.color_trc = SMPTE170M
@@ -98,18 +99,23 @@ def _open(settings: EncoderSettings) -> VideoCodecContext:
     if settings.codec == "H264":
         context.profile = "Baseline"  # what every browser takes: no B-frames, no CABAC
     context.open()
+    context.bit_rate = settings.bitrate_bps
     opened: VideoCodecContext = context
     return opened
 
 
 def _h264_options(settings: EncoderSettings) -> dict[str, str]:
-    """Zero-latency x264. The rate may later rise to the maxrate it is opened with, never above."""
+    """Zero-latency x264, opened with its bit rate at the cap and lowered at once.
+
+    x264 follows a new rate only when it was opened with rate = maxrate (its constant-rate mode); opened
+    with a lower rate it ignores every later change. Measured with libx264 164.
+    """
     return {
         "preset": "superfast",
         "tune": "zerolatency",
         "level": h264_level(settings.width, settings.height, settings.fps),
         "maxrate": str(MAX_BITRATE_BPS),
-        "bufsize": str(MAX_BITRATE_BPS // 2),
+        "bufsize": str(VBV_BITS),
         "x264-params": "scenecut=0",  # a keyframe at every cut would make the rate jump; viewers ask when they need one
     }
 

@@ -69,6 +69,7 @@ class PipelineStream:
         self.predicted_ns: dict[str, int] = {}  # stage -> cost predicted for its newest frame
         self.inbox: Mailbox[Frame] = Mailbox()
         self.tickets: deque[_Ticket] = deque()  # in order of seq
+        self.due_ns: int | None = None  # deadline of the first frame since the last one taken; None when none came
         self._pipeline = pipeline
         self._output = output
         self._arrivals_ns: deque[int] = deque(maxlen=INTERVALS + 1)
@@ -111,6 +112,8 @@ class PipelineStream:
         self.counts.captured += 1
         self.captured_rate.add(captured_ns)
         self._arrivals_ns.append(captured_ns)
+        if self.due_ns is None:
+            self.due_ns = captured_ns + self.budget_ns
         if has_replaced:
             self.drop(DropReason.SUPERSEDED)
         self._pipeline.dispatch()
@@ -196,7 +199,14 @@ class Pipeline:
             return None
         stages = tuple(self._stage_view(stream, state, frame, now_ns) for state in stream.stages.values())
         return Waiting(
-            stream.name, frame.seq, frame.captured_ns, frame.deadline_ns, stream.interval_ns(), stream.tail_ns, stages
+            stream=stream.name,
+            seq=frame.seq,
+            captured_ns=frame.captured_ns,
+            deadline_ns=frame.deadline_ns,
+            due_ns=frame.deadline_ns if stream.due_ns is None else stream.due_ns,
+            interval_ns=stream.interval_ns(),
+            tail_ns=stream.tail_ns,
+            stages=stages,
         )
 
     def _stage_view(self, stream: PipelineStream, state: StageState, frame: Frame, now_ns: int) -> StageView:
@@ -222,6 +232,7 @@ class Pipeline:
         return CostKey(stage.name, stage.variant, height, width, self.device.name)
 
     def _start(self, stream: PipelineStream, frame: Frame, plan: Plan, now_ns: int) -> None:
+        stream.due_ns = None
         frame.trace.stamp(Step.STARTED, now_ns)
         frame.trace.decisions = {name: f"{c.action}: {c.reason}" for name, c in plan.choices.items()}
         running = {name for name, c in plan.choices.items() if c.action in (Action.RUN, Action.REFRESH)}

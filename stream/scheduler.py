@@ -81,6 +81,9 @@ class StageView:
 class Waiting:
     """The newest frame of one stream.
 
+    due_ns       deadline of the first frame that arrived since the stream was last served. It orders the
+                 streams: a frame that replaces another inherits its turn, or a stream whose frames come
+                 just after its neighbour's would be superseded again and again
     interval_ns  time between frames of its source; 0 when unknown
     tail_ns      predicted time after the last stage: drawing and encoding
     """
@@ -89,6 +92,7 @@ class Waiting:
     seq: int
     captured_ns: int
     deadline_ns: int
+    due_ns: int
     interval_ns: int
     tail_ns: int
     stages: tuple[StageView, ...]
@@ -125,7 +129,7 @@ class DeadlineScheduler:
         """Return what to do now; a frame not mentioned goes on waiting. Same input, same answer."""
         decisions: list[Plan | Drop] = []
         busy = set(busy_lanes)
-        for frame in sorted(waiting, key=lambda f: (f.deadline_ns, f.stream)):
+        for frame in sorted(waiting, key=lambda f: (f.due_ns, f.stream)):
             if self._is_hopeless(now_ns, frame):
                 decisions.append(Drop(frame.stream, frame.seq, DropReason.NO_TIME))
             elif (choices := self._choose(frame, busy)) is not None:

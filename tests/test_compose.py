@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from stream.compose import Composer, blend, person_weight
+from stream.results import Results
+from tests.fakes import make_frame
+
+SIZE = (90, 160)
+
+
+def frame_with(generated: int | None = 200, mask: np.ndarray | None = None, **results: Results):
+    frame = make_frame(size=SIZE)
+    frame.image[:] = 50
+    frame.generated = None if generated is None else np.full_like(frame.image, generated)
+    frame.results.update(results)
+    if mask is not None:
+        frame.results["mask"] = Results(mask=mask)
+    return frame
+
+
+def left_half_mask() -> np.ndarray:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[:, :80] = 255
+    return mask
+
+
+def test_the_person_stays_and_the_background_is_generated() -> None:
+    picture = Composer(is_background=True).compose(frame_with(mask=left_half_mask()))
+    assert picture[45, 20].tolist() == [50] * 3
+    assert picture[45, 140].tolist() == [200] * 3
+
+
+@pytest.mark.parametrize("mask", [None, np.zeros(SIZE, np.uint8)])
+def test_with_nobody_there_everything_is_generated(mask) -> None:
+    picture = Composer(is_background=True).compose(frame_with(mask=mask))
+    assert (picture == 200).all()
+
+
+def test_style_on_everything_ignores_the_mask() -> None:
+    assert (Composer().compose(frame_with(mask=left_half_mask())) == 200).all()
+
+
+def test_a_mask_alone_dims_the_background() -> None:
+    picture = Composer().compose(frame_with(generated=None, mask=left_half_mask()))
+    assert picture[45, 20].tolist() == [50] * 3
+    assert picture[45, 140, 0] < 25
+
+
+def test_without_a_generated_picture_the_frame_is_shown_as_it_is() -> None:
+    frame = frame_with(generated=None)
+    assert Composer(is_background=True).compose(frame) is frame.image
+
+
+def test_boxes_are_drawn_on_a_copy() -> None:
+    boxes = Results(
+        boxes=np.array([[20, 20, 100, 70]], np.float32),
+        scores=np.array([0.9], np.float32),
+        class_ids=np.array([0]),
+        labels=("person",),
+    )
+    frame = frame_with(generated=None, boxes=boxes)
+    picture = Composer().compose(frame)
+    assert (picture != 50).any()
+    assert (frame.image == 50).all()
+
+
+def test_a_class_is_written_into_the_lower_left_corner() -> None:
+    picture = Composer().compose(frame_with(generated=None, classes=Results(classes=(("espresso", 0.9),))))
+    assert (picture[60:] != 50).any() and (picture[:40] == 50).all()
+
+
+def test_the_weight_of_a_person_rises_smoothly() -> None:
+    def mask(share: float) -> np.ndarray:
+        found = np.zeros((100, 100), np.uint8)
+        found.reshape(-1)[: round(share * 10_000)] = 255
+        return found
+
+    weights = [person_weight(mask(share)) for share in (0, 0.01, 0.015, 0.02, 0.025, 0.03, 0.5)]
+    assert weights == sorted(weights)
+    assert (weights[0], weights[1], weights[-1]) == (0, 0, 1)
+    assert 0.4 < weights[3] < 0.6
+
+
+def test_blend_mixes_by_the_mask() -> None:
+    front, behind = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 200, np.uint8)
+    assert abs(int(blend(front, behind, np.full((2, 2), 128, np.uint8))[0, 0, 0]) - 150) <= 1

@@ -1,0 +1,171 @@
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.scheduler import (
+    Action,
+    DeadlineScheduler,
+    Drop,
+    DropReason,
+    Plan,
+    StageKind,
+    StageView,
+    Waiting,
+    must_run_ns,
+)
+from tests.fakes import MS
+
+GEN = StageView("style", StageKind.GENERATE, "generate", predicted_ns=20 * MS)
+MASK = StageView("mask", StageKind.RECOGNIZE, "mask", predicted_ns=4 * MS)
+BOXES = StageView("boxes", StageKind.RECOGNIZE, "boxes", predicted_ns=15 * MS, max_age_ns=300 * MS)
+NOTHING_BUSY: frozenset[str] = frozenset()
+
+
+def waiting(stream: str = "a", *, captured_ms: int = 0, budget_ms: int = 100, stages: tuple[StageView, ...]) -> Waiting:
+    captured_ns = captured_ms * MS
+    deadline_ns = captured_ns + budget_ms * MS
+    return Waiting(stream, 1, captured_ns, deadline_ns, deadline_ns, 33 * MS, 5 * MS, stages)
+
+
+def choice_of(decisions: list[Plan | Drop], stage: str) -> Action:
+    [plan] = decisions
+    assert isinstance(plan, Plan)
+    return plan.choices[stage].action
+
+
+def test_a_frame_that_fits_runs() -> None:
+    assert choice_of(DeadlineScheduler().decide(0, [waiting(stages=(GEN,))], NOTHING_BUSY), "style") is Action.RUN
+
+
+def test_earliest_deadline_takes_the_lane_and_the_other_waits() -> None:
+    frames = [waiting("late", captured_ms=10, stages=(GEN,)), waiting("early", captured_ms=0, stages=(GEN,))]
+    assert [d.stream for d in DeadlineScheduler().decide(20 * MS, frames, NOTHING_BUSY)] == ["early"]
+
+
+def test_a_stream_that_lost_frames_goes_before_one_that_was_just_served() -> None:
+    lost = replace(waiting("lost", captured_ms=20, stages=(GEN,)), due_ns=50 * MS)
+    served = waiting("served", captured_ms=10, stages=(GEN,))
+    assert [d.stream for d in DeadlineScheduler().decide(20 * MS, [served, lost], NOTHING_BUSY)] == ["lost"]
+
+
+def test_a_frame_that_cannot_finish_in_time_is_dropped_and_its_lane_goes_to_another() -> None:
+    hopeless = waiting("old", captured_ms=0, stages=(GEN,))
+    fresh = waiting("new", captured_ms=80, stages=(GEN,))
+    decisions = DeadlineScheduler().decide(80 * MS, [hopeless, fresh], NOTHING_BUSY)
+    assert decisions[0] == Drop("old", 1, DropReason.NO_TIME)
+    assert isinstance(decisions[1], Plan)
+
+
+def test_a_cost_above_the_budget_runs_late_rather_than_never() -> None:
+    slow = replace(GEN, predicted_ns=500 * MS)
+    assert choice_of(DeadlineScheduler().decide(30 * MS, [waiting(stages=(slow,))], NOTHING_BUSY), "style") is Action.RUN
+
+
+def test_a_needed_stage_with_a_busy_lane_makes_the_frame_wait() -> None:
+    assert DeadlineScheduler().decide(0, [waiting(stages=(GEN, MASK))], frozenset({"mask"})) == []
+
+
+def test_boxes_run_on_every_frame_when_there_is_room() -> None:
+    decisions = DeadlineScheduler(capacity=2).decide(0, [waiting(stages=(BOXES,))], NOTHING_BUSY)
+    assert choice_of(decisions, "boxes") is Action.RUN
+
+
+def test_young_boxes_are_reused_when_room_is_short() -> None:
+    boxes = replace(BOXES, result_age_ns=100 * MS)
+    decisions = DeadlineScheduler(capacity=1).decide(0, [waiting(stages=(GEN, boxes))], NOTHING_BUSY)
+    assert choice_of(decisions, "boxes") is Action.REUSE
+    assert choice_of(decisions, "style") is Action.RUN
+
+
+def test_ageing_boxes_are_refreshed_without_making_the_frame_wait() -> None:
+    boxes = replace(BOXES, result_age_ns=200 * MS)
+    decisions = DeadlineScheduler(capacity=1).decide(0, [waiting(stages=(GEN, boxes))], NOTHING_BUSY)
+    assert choice_of(decisions, "boxes") is Action.REFRESH
+
+
+def test_a_slow_recogniser_never_holds_up_the_picture() -> None:
+    slow = replace(BOXES, predicted_ns=100 * MS)
+    scheduler = DeadlineScheduler(capacity=8)
+    assert choice_of(scheduler.decide(0, [waiting(stages=(slow,))], NOTHING_BUSY), "boxes") is Action.REFRESH
+    assert choice_of(scheduler.decide(0, [waiting(stages=(slow,))], frozenset({"boxes"})), "boxes") is Action.SKIP
+
+
+def test_a_result_past_its_age_is_not_reused() -> None:
+    old = replace(BOXES, result_age_ns=301 * MS)
+    assert choice_of(DeadlineScheduler().decide(0, [waiting(stages=(old,))], frozenset({"boxes"})), "boxes") is Action.SKIP
+
+
+def test_a_stage_with_an_open_breaker_is_skipped() -> None:
+    broken = replace(GEN, is_available=False)
+    assert choice_of(DeadlineScheduler().decide(0, [waiting(stages=(broken,))], NOTHING_BUSY), "style") is Action.SKIP
+
+
+def test_lanes_work_beside_each_other_and_needs_add_up() -> None:
+    assert must_run_ns((GEN, MASK)) == 20 * MS
+    assert must_run_ns((MASK, replace(GEN, needs=frozenset({"mask"})))) == 24 * MS
+    assert must_run_ns((GEN, replace(GEN, name="again"))) == 40 * MS
+    assert must_run_ns((replace(BOXES, result_age_ns=0),)) == 0
+
+
+stages = st.builds(
+    StageView,
+    name=st.just("x"),
+    kind=st.sampled_from(StageKind),
+    lane=st.sampled_from(["l0", "l1"]),
+    predicted_ns=st.integers(0, 200 * MS),
+    max_age_ns=st.sampled_from([0, 100 * MS]),
+    result_age_ns=st.none() | st.integers(0, 200 * MS),
+    is_available=st.booleans(),
+)
+stage_lists = st.lists(stages, max_size=3).map(lambda found: tuple(replace(s, name=f"s{i}") for i, s in enumerate(found)))
+frames = st.lists(
+    st.builds(
+        Waiting,
+        stream=st.just("x"),
+        seq=st.integers(0, 9),
+        captured_ns=st.integers(0, 100 * MS),
+        deadline_ns=st.integers(100 * MS, 300 * MS),
+        due_ns=st.integers(0, 300 * MS),
+        interval_ns=st.sampled_from([0, 33 * MS]),
+        tail_ns=st.integers(0, 20 * MS),
+        stages=stage_lists,
+    ),
+    max_size=5,
+).map(lambda found: [replace(f, stream=f"x{i}") for i, f in enumerate(found)])
+
+
+@given(frames, st.integers(100 * MS, 300 * MS), st.frozensets(st.sampled_from(["l0", "l1"])))
+def test_no_run_with_negative_slack_while_a_fresh_frame_would_fit(given_frames, now_ns, busy) -> None:
+    decisions = DeadlineScheduler().decide(now_ns, given_frames, busy)
+    by_stream = {frame.stream: frame for frame in given_frames}
+    for decision in decisions:
+        frame = by_stream[decision.stream]
+        needed_ns = must_run_ns(frame.stages) + frame.tail_ns
+        fits_fresh = frame.captured_ns + needed_ns <= frame.deadline_ns
+        if isinstance(decision, Plan):
+            assert now_ns + needed_ns <= frame.deadline_ns or not fits_fresh
+        else:
+            assert fits_fresh
+
+
+@given(frames, st.integers(100 * MS, 300 * MS), st.frozensets(st.sampled_from(["l0", "l1"])))
+def test_no_lane_is_given_to_two_streams_and_no_busy_lane_is_used(given_frames, now_ns, busy) -> None:
+    taken: set[str] = set(busy)
+    by_stream = {frame.stream: frame for frame in given_frames}
+    for decision in DeadlineScheduler().decide(now_ns, given_frames, busy):
+        if isinstance(decision, Plan):
+            lanes = {
+                stage.lane
+                for stage in by_stream[decision.stream].stages
+                if decision.choices[stage.name].action in (Action.RUN, Action.REFRESH)
+            }
+            assert not lanes & taken
+            taken |= lanes
+
+
+@given(frames, st.integers(0, 300 * MS))
+def test_same_input_same_decisions_in_any_order(given_frames, now_ns) -> None:
+    scheduler = DeadlineScheduler()
+    first = scheduler.decide(now_ns, given_frames, NOTHING_BUSY)
+    assert scheduler.decide(now_ns, list(reversed(given_frames)), NOTHING_BUSY) == first
