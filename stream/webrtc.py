@@ -141,6 +141,8 @@ class Viewers:
 
 def _check_offer(offer: str) -> None:
     """Refuse what is no offer to receive video, before any socket is opened."""
+    if not offer.startswith("v=0"):  # RFC 8866 section 5: a description begins with its version
+        raise ProtocolError("the body is not a session description: it does not begin with v=0", 400)
     try:
         media = SessionDescription.parse(offer).media
     except (ValueError, KeyError, IndexError, AttributeError, AssertionError) as error:

@@ -1,0 +1,176 @@
+import asyncio
+
+import av
+import pytest
+
+from stream.broadcast import FEED_BOUND, KEYFRAME_EVERY_NS, Broadcast, Delivery, Feed, KeyframeGate
+from stream.clock import MonotonicClock
+from stream.compose import Composer
+from stream.frame import Frame
+from stream.mailbox import Closed
+from tests.fakes import make_frame
+
+
+def packet(is_keyframe: bool = False) -> av.Packet:
+    made = av.Packet(b"\0\0\0\1x")
+    made.is_keyframe = is_keyframe
+    return made
+
+
+def test_the_gate_joins_requests_and_keeps_its_distance() -> None:
+    gate = KeyframeGate()
+    assert gate.take(0)
+    for _ in range(50):
+        gate.request()
+    assert not gate.take(KEYFRAME_EVERY_NS - 1)
+    assert gate.take(KEYFRAME_EVERY_NS)
+    assert not gate.take(10 * KEYFRAME_EVERY_NS)
+
+
+class Offers:
+    """Offers packets to a feed and counts the deliveries that settled."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.settled: list[Frame] = []
+        self.feed = Feed("H264", self._request)
+
+    def _request(self) -> None:
+        self.requests += 1
+
+    def offer(self, is_keyframe: bool = False) -> None:
+        self.feed.offer(packet(is_keyframe), Delivery(make_frame(), 1, self.settled.append))
+
+
+async def test_a_feed_begins_at_a_keyframe() -> None:
+    offers = Offers()
+    offers.offer()
+    offers.offer(is_keyframe=True)
+    offers.offer()
+    assert (await offers.feed.next()).is_keyframe
+    assert not (await offers.feed.next()).is_keyframe
+    assert len(offers.settled) == 2  # the one before the keyframe, and the one that is sent
+
+
+async def test_a_slow_viewer_loses_its_own_packets_and_resumes_at_a_keyframe() -> None:
+    offers = Offers()
+    offers.offer(is_keyframe=True)
+    for _ in range(FEED_BOUND + 5):
+        offers.offer()
+    assert offers.requests == 1
+    assert offers.feed.lost == FEED_BOUND + 1
+    offers.offer()
+    offers.offer(is_keyframe=True)
+    assert (await offers.feed.next()).is_keyframe
+
+
+async def test_closing_settles_everything_and_ends_the_feed() -> None:
+    offers = Offers()
+    offers.offer(is_keyframe=True)
+    offers.offer()
+    await offers.feed.next()
+    offers.feed.close()
+    assert len(offers.settled) == 2
+    with pytest.raises(Closed):
+        await offers.feed.next()
+
+
+async def test_a_waiting_viewer_wakes_when_its_feed_closes() -> None:
+    offers = Offers()
+    waiting = asyncio.create_task(offers.feed.next())
+    await asyncio.sleep(0)
+    offers.feed.close()
+    with pytest.raises(Closed):
+        await asyncio.wait_for(waiting, 5)
+
+
+class Output:
+    """A broadcast with what it reported."""
+
+    def __init__(self) -> None:
+        self.sent: list[Frame] = []
+        self.dropped: list[str] = []
+        self.clock = MonotonicClock()
+        self.broadcast = Broadcast("s", self.clock, Composer(), self.sent.append, lambda r: self.dropped.append(r.value))
+
+    async def show(self, seq: int, size: tuple[int, int] = (64, 64)) -> None:
+        """Put a frame and wait until it is accounted for."""
+        known = len(self.sent) + len(self.dropped)
+        self.broadcast.put(make_frame(seq, self.clock.now_ns(), size=size))
+        async with asyncio.timeout(10):
+            while len(self.sent) + len(self.dropped) == known:
+                await asyncio.sleep(0.002)
+
+
+async def drain(feed: Feed, into: list[av.Packet]) -> None:
+    try:
+        while True:
+            into.append(await feed.next())
+    except Closed:
+        return
+
+
+async def test_every_viewer_gets_the_same_packets_of_one_encoder() -> None:
+    output = Output()
+    received: list[list[av.Packet]] = [[], [], []]
+    feeds = [output.broadcast.add_viewer("H264") for _ in received]
+    readers = [asyncio.create_task(drain(f, into)) for f, into in zip(feeds, received, strict=True)]
+    for seq in range(5):
+        await output.show(seq)
+    assert [len(packets) for packets in received] == [5, 5, 5]
+    assert all(a is b for a, b in zip(received[0], received[2], strict=True))
+    pts = [p.pts for p in received[0]]
+    assert pts == sorted(set(pts))
+    output.broadcast.close()
+    await asyncio.gather(*readers)
+
+
+async def test_with_nobody_watching_nothing_is_encoded_and_frames_are_accounted_for() -> None:
+    output = Output()
+    await output.show(0)
+    assert len(output.sent) == 1
+    assert output.broadcast.status()["codec"] is None
+    output.broadcast.close()
+
+
+async def test_a_change_of_size_reopens_the_encoder_with_a_keyframe() -> None:
+    output = Output()
+    received: list[av.Packet] = []
+    reader = asyncio.create_task(drain(output.broadcast.add_viewer("VP8"), received))
+    for seq, size in enumerate([(64, 64), (64, 64), (96, 128), (96, 128)]):
+        await output.show(seq, size)
+        await asyncio.sleep(KEYFRAME_EVERY_NS / 1e9)
+    assert [p.is_keyframe for p in received] == [True, False, True, False]
+    output.broadcast.close()
+    await reader
+
+
+async def test_an_odd_size_is_cut_to_even() -> None:
+    output = Output()
+    received: list[av.Packet] = []
+    reader = asyncio.create_task(drain(output.broadcast.add_viewer("H264"), received))
+    await output.show(0, (65, 67))
+    assert len(received) == 1 and output.dropped == []
+    output.broadcast.close()
+    await reader
+
+
+async def test_frames_faster_than_the_encoder_are_replaced_and_counted() -> None:
+    output = Output()
+    for seq in range(50):
+        output.broadcast.put(make_frame(seq, output.clock.now_ns()))
+    async with asyncio.timeout(10):
+        while len(output.sent) + len(output.dropped) < 50:
+            await asyncio.sleep(0.005)
+    assert set(output.dropped) == {"encoder_busy"}
+    assert [f.seq for f in output.sent] == sorted(f.seq for f in output.sent)
+    output.broadcast.close()
+
+
+async def test_an_encoder_that_fails_counts_the_frame_and_says_why() -> None:
+    output = Output()
+    output.broadcast.add_viewer("H264")
+    await output.show(0, (2, 16384 * 2))  # wider than libx264 takes
+    assert output.dropped == ["encoder_error"]
+    assert "no H264 encoder" in str(output.broadcast.last_error)
+    output.broadcast.close()

@@ -1,0 +1,135 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
+
+from stream.broadcast import Broadcast
+from stream.clock import MonotonicClock
+from stream.compose import Composer
+from stream.errors import ProtocolError
+from stream.webrtc import Viewers
+from tests.fakes import make_frame
+
+
+@pytest.fixture
+async def broadcast() -> AsyncIterator[Broadcast]:
+    """A stream that shows a flat colour at 30 fps."""
+    clock = MonotonicClock()
+    made = Broadcast("s", clock, Composer(), lambda frame: None, lambda reason: None)
+
+    async def feed() -> None:
+        seq = 0
+        while True:
+            frame = make_frame(seq, clock.now_ns(), size=(120, 160))
+            frame.image[:] = (32, 160, 96)
+            made.put(frame)
+            seq += 1
+            await asyncio.sleep(1 / 30)
+
+    feeding = asyncio.create_task(feed())
+    yield made
+    feeding.cancel()
+    made.close()
+
+
+class Player:
+    """A viewer of aiortc's own."""
+
+    def __init__(self, codec: str | None = None) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        transceiver = self.connection.addTransceiver("video", direction="recvonly")
+        if codec:
+            offered = RTCRtpReceiver.getCapabilities("video").codecs
+            transceiver.setCodecPreferences([c for c in offered if c.mimeType == f"video/{codec}"])
+
+    async def offer(self) -> str:
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        return self.connection.localDescription.sdp
+
+    async def play(self, answer: str, count: int) -> list[np.ndarray]:
+        await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        track = self.connection.getReceivers()[0].track
+        async with asyncio.timeout(20):
+            return [(await track.recv()).to_ndarray(format="rgb24") for _ in range(count)]
+
+
+@pytest.mark.parametrize("codec", ["H264", "VP8"])
+async def test_a_viewer_sees_the_picture_in_the_codec_it_offers(broadcast: Broadcast, codec: str) -> None:
+    viewers, player = Viewers(), Player(codec)
+    session, answer = await viewers.open("s", broadcast, await player.offer())
+    assert "a=sendonly" in answer and "a=candidate" in answer
+    assert session.feed.codec == codec
+    pictures = await player.play(answer, 10)
+    assert np.abs(pictures[-1].astype(int).mean((0, 1)) - (32, 160, 96)).max() < 10
+    await viewers.close_all()
+    await player.connection.close()
+
+
+async def test_h264_is_chosen_when_both_are_offered(broadcast: Broadcast) -> None:
+    viewers, player = Viewers(), Player()
+    session, _ = await viewers.open("s", broadcast, await player.offer())
+    assert session.feed.codec == "H264"
+    await viewers.close_all()
+    await player.connection.close()
+
+
+async def test_a_second_viewer_starts_on_the_running_stream(broadcast: Broadcast) -> None:
+    viewers, first, second = Viewers(), Player(), Player()
+    for player in (first, second):
+        _, answer = await viewers.open("s", broadcast, await player.offer())
+        await player.play(answer, 3)
+    assert viewers.count() == broadcast.viewer_count() == 2
+    await viewers.close_all()
+    assert viewers.count() == broadcast.viewer_count() == 0
+    for player in (first, second):
+        await player.connection.close()
+
+
+async def test_ending_a_session_frees_it_once(broadcast: Broadcast) -> None:
+    viewers, player = Viewers(), Player()
+    session, _ = await viewers.open("s", broadcast, await player.offer())
+    with pytest.raises(ProtocolError) as wrong_stream:
+        await viewers.close(session.id, "other")
+    await viewers.close(session.id, "s")
+    with pytest.raises(ProtocolError) as again:
+        await viewers.close(session.id, "s")
+    assert (wrong_stream.value.status, again.value.status) == (404, 404)
+    assert broadcast.viewer_count() == 0
+    await player.connection.close()
+
+
+async def test_a_viewer_that_goes_away_is_removed(broadcast: Broadcast) -> None:
+    viewers, player = Viewers(), Player()
+    _, answer = await viewers.open("s", broadcast, await player.offer())
+    await player.play(answer, 2)
+    await player.connection.close()
+    async with asyncio.timeout(35):
+        while viewers.count():
+            await asyncio.sleep(0.05)
+    assert broadcast.viewer_count() == 0
+
+
+GOOD_HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+
+
+@pytest.mark.parametrize(
+    ("offer", "status"),
+    [
+        ("", 400),
+        ("hello", 400),
+        (GOOD_HEAD, 422),
+        (GOOD_HEAD + "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=rtpmap:111 opus/48000/2\r\n", 422),
+        (GOOD_HEAD + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=sendonly\r\na=rtpmap:96 VP8/90000\r\n", 422),
+        (GOOD_HEAD + "m=video 9 UDP/TLS/RTP/SAVPF 98\r\nc=IN IP4 0.0.0.0\r\na=recvonly\r\na=rtpmap:98 AV1/90000\r\n", 406),
+        (GOOD_HEAD + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n", 422),
+        (GOOD_HEAD + "m=video x y z\r\n", 400),
+    ],
+)
+async def test_an_offer_that_cannot_be_used_says_why(broadcast: Broadcast, offer: str, status: int) -> None:
+    viewers = Viewers()
+    with pytest.raises(ProtocolError) as caught:
+        await viewers.open("s", broadcast, offer)
+    assert caught.value.status == status
+    assert viewers.count() == broadcast.viewer_count() == 0
