@@ -82,8 +82,12 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
         await site.start()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ConfigError(f"port {port} is in use on {host}; stop the other program or choose one with --port") from error
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port") from error
+            raise ConfigError(
+                f"port {port} is in use on {host}; stop the other program or choose one with --port"
+            ) from error
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port"
+        ) from error
     bound = runner.addresses[0][1]
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{bound}/"

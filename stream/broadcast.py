@@ -7,11 +7,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import av
-
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.compose import Composer
-from stream.encoder import EncoderSettings, VideoEncoder, default_bitrate_bps
+from stream.encoder import EncoderSettings, VideoEncoder, VideoPacket, default_bitrate_bps
 from stream.errors import SinkError
 from stream.frame import Frame, Picture
 from stream.mailbox import Closed, Mailbox
@@ -66,13 +64,13 @@ class Feed:
         self.codec = codec
         self.lost = 0  # packets this viewer did not get because it was too slow
         self._request_keyframe = request_keyframe
-        self._items: deque[tuple[av.Packet, Delivery]] = deque()
+        self._items: deque[tuple[VideoPacket, Delivery]] = deque()
         self._in_hand: Delivery | None = None  # what the transport is sending; None between packets
         self._is_waiting_for_keyframe = True
         self._wake = asyncio.Event()
         self._is_closed = False
 
-    def offer(self, packet: av.Packet, delivery: Delivery) -> None:
+    def offer(self, packet: VideoPacket, delivery: Delivery) -> None:
         """Add a packet, or lose it: after the end, before a keyframe, or when the viewer lags too far."""
         if self._is_closed or (self._is_waiting_for_keyframe and not packet.is_keyframe):
             delivery.settle()
@@ -87,7 +85,7 @@ class Feed:
         self._items.append((packet, delivery))
         self._wake.set()
 
-    async def next(self) -> av.Packet:
+    async def next(self) -> VideoPacket:
         """Return the next packet; the call says that the one before is sent. Raises Closed at the end."""
         self._settle_in_hand()
         while not self._items:
@@ -234,7 +232,7 @@ class Broadcast:
         else:
             self._post(self._deliver, frame, packets)
 
-    def _encode(self, frame: Frame) -> dict[str, list[av.Packet]]:
+    def _encode(self, frame: Frame) -> dict[str, list[VideoPacket]]:
         """Draw and encode for the codecs being watched; nothing of it when nobody watches."""
         watched = self.codecs
         for codec, rendition in self._renditions.items():
@@ -249,7 +247,7 @@ class Broadcast:
         frame.trace.stamp(Step.ENCODED, self._clock.now_ns())
         return packets
 
-    def _encode_one(self, codec: str, picture: Picture, rtp_ts: int) -> list[av.Packet]:
+    def _encode_one(self, codec: str, picture: Picture, rtp_ts: int) -> list[VideoPacket]:
         rendition = self._renditions[codec]
         height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2  # 4:2:0 has no odd sizes
         encoder = rendition.encoder
@@ -287,7 +285,7 @@ class Broadcast:
         self.last_error = message
         self._on_dropped(DropReason.ENCODER_ERROR)
 
-    def _deliver(self, frame: Frame, packets: Mapping[str, list[av.Packet]]) -> None:
+    def _deliver(self, frame: Frame, packets: Mapping[str, list[VideoPacket]]) -> None:
         self.last_error = None
         offers = [(feed, packet) for feed in self._feeds for packet in packets.get(feed.codec, ())]
         bits = 8 * sum(packet.size for some in packets.values() for packet in some)

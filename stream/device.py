@@ -150,7 +150,9 @@ class CudaDevice(_LaneDevice):
 
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():
             found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-            raise ConfigError(f"device cuda:{index} is not there ({found} CUDA devices found); use --device cpu or auto")
+            raise ConfigError(
+                f"device cuda:{index} is not there ({found} CUDA devices found); use --device cpu or auto"
+            )
         super().__init__(f"cuda:{index}", 2, clock)
         self._torch = torch
         self._streams = {kind.value: torch.cuda.Stream(device=index) for kind in StageKind}

@@ -6,7 +6,7 @@ and what browsers assume for an untagged stream of this size.
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 import cv2
@@ -16,6 +16,11 @@ from av.video.frame import PictureType
 
 from stream.errors import SinkError
 from stream.frame import Picture
+
+if TYPE_CHECKING:
+    VideoPacket: TypeAlias = av.Packet[Any]
+else:
+    VideoPacket = av.Packet  # generic only in PyAV's type stubs
 
 RTP_CLOCK = Fraction(1, 90_000)  # RFC 6184 section 8.2.1, RFC 7741 section 4.1
 BITS_PER_PIXEL = 0.25  # start of a sane rate: painted pictures are full of detail; 640x360 at 30 fps gets 1.7 Mb/s
@@ -66,7 +71,7 @@ class VideoEncoder:
             size = f"{settings.width}x{settings.height}"
             raise SinkError(f"no {settings.codec} encoder for {size}: {error}; run `livelens doctor`") from error
 
-    def encode(self, picture: Picture, rtp_ts: int, *, is_keyframe: bool) -> list[av.Packet]:
+    def encode(self, picture: Picture, rtp_ts: int, *, is_keyframe: bool) -> list[VideoPacket]:
         """Encode `[H,W,3] uint8 rgb` of the opened size; `rtp_ts` in 1/90000 s, increasing."""
         yuv = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
         frame = av.VideoFrame.from_ndarray(np.asarray(yuv, np.uint8), format="yuv420p")

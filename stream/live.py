@@ -65,7 +65,9 @@ class LiveStream:
         self._loop = asyncio.get_running_loop()
         self._shown_rate = Rate()
         self._inner: PipelineStream | None = None  # None until the models are warm
-        self._size: asyncio.Future[tuple[int, int]] = self._loop.create_future()  # (height, width), from the first frame
+        self._size: asyncio.Future[tuple[int, int]] = (
+            self._loop.create_future()
+        )  # (height, width), from the first frame
         self._loaded: list[LoadedStage] = []
         self._source = parts.open_source(self._emit, self._on_state)
 

@@ -91,7 +91,9 @@ def _stages(streams: Iterable[LiveStream]) -> Iterator[Metric]:
 def _sources(streams: Iterable[LiveStream]) -> Iterator[Metric]:
     state = GaugeMetricFamily("livelens_source_state", "1 for the state the source is in.", labels=["stream", "state"])
     broken = CounterMetricFamily("livelens_source_decode_errors", "Packets that did not decode.", labels=["stream"])
-    reconnects = CounterMetricFamily("livelens_source_reconnects", "Times the source was opened again.", labels=["stream"])
+    reconnects = CounterMetricFamily(
+        "livelens_source_reconnects", "Times the source was opened again.", labels=["stream"]
+    )
     for stream in streams:
         status = stream.source_status()
         for one in SourceState:

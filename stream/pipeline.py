@@ -173,7 +173,9 @@ class Pipeline:
                 hopeless_seq = decision.seq
                 if stream.inbox.take_if(lambda f, seq=hopeless_seq: f.seq == seq) is not None:  # type: ignore[misc]
                     stream.drop(decision.reason)
-            elif (frame := stream.inbox.get_nowait()) is not None:  # late binding: as new as the one decided on, or newer
+            elif (
+                frame := stream.inbox.get_nowait()
+            ) is not None:  # late binding: as new as the one decided on, or newer
                 self._start(stream, frame, decision, now_ns)
 
     def observe(self, stage: Stage, height: int, width: int, cost_ns: int) -> None:

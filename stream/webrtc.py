@@ -17,10 +17,10 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
-from av.packet import Packet
 
 from stream.aiortc_hooks import on_keyframe_request
 from stream.broadcast import Broadcast, Feed
+from stream.encoder import VideoPacket
 from stream.errors import ProtocolError
 from stream.mailbox import Closed
 
@@ -41,7 +41,7 @@ class PacketTrack(MediaStreamTrack):
         super().__init__()
         self.feed: Feed | None = None  # None until the codec is negotiated
 
-    async def recv(self) -> Packet:
+    async def recv(self) -> VideoPacket:
         if self.feed is None:
             raise MediaStreamError
         try:
@@ -76,12 +76,20 @@ class Viewers:
         if len(self._sessions) >= MAX_SESSIONS:
             raise ProtocolError(f"{MAX_SESSIONS} viewers are connected, the limit; try again later", 503)
         _check_offer(offer)
-        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # no STUN: a LAN needs none, and it may not answer
+        connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=[])
+        )  # no STUN: a LAN needs none, and it may not answer
         track = PacketTrack()
         try:
             answer = await _answer(connection, track, offer)
             codec = _negotiated_codec(answer)
-        except (ProtocolError, ValueError, KeyError, IndexError, AttributeError) as error:  # aiortc's parser raises these
+        except (
+            ProtocolError,
+            ValueError,
+            KeyError,
+            IndexError,
+            AttributeError,
+        ) as error:  # aiortc's parser raises these
             await connection.close()
             if isinstance(error, ProtocolError):
                 raise
@@ -108,9 +116,7 @@ class Viewers:
 
     def _watch(self, session: Session) -> None:
         connection = session.connection
-        on_keyframe_request(
-            connection.getSenders()[0], lambda: session.broadcast.request_keyframe(session.feed.codec)
-        )
+        on_keyframe_request(connection.getSenders()[0], lambda: session.broadcast.request_keyframe(session.feed.codec))
 
         @connection.on("connectionstatechange")
         async def _changed() -> None:

@@ -101,7 +101,9 @@ class ScriptedModel:
         return image + 1 if self._kind is StageKind.GENERATE else Results(classes=((str(self.calls), 1.0),))
 
 
-def recognize(name: str, *costs_ms: float | Exception | None, max_age_ms: float = 0, needs: Iterable[str] = ()) -> Stage:
+def recognize(
+    name: str, *costs_ms: float | Exception | None, max_age_ms: float = 0, needs: Iterable[str] = ()
+) -> Stage:
     """Return a recognition stage with scripted costs."""
     model = ScriptedModel(costs_ms)
     return Stage(name, StageKind.RECOGNIZE, model, max_age_ns=round(max_age_ms * MS), needs=frozenset(needs))

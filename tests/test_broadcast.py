@@ -91,7 +91,9 @@ class Output:
         self.sent: list[Frame] = []
         self.dropped: list[str] = []
         self.clock = MonotonicClock()
-        self.broadcast = Broadcast("s", self.clock, Composer(), self.sent.append, lambda r: self.dropped.append(r.value))
+        self.broadcast = Broadcast(
+            "s", self.clock, Composer(), self.sent.append, lambda r: self.dropped.append(r.value)
+        )
 
     async def show(self, seq: int, size: tuple[int, int] = (64, 64)) -> None:
         """Put a frame and wait until it is accounted for."""

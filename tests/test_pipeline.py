@@ -174,7 +174,9 @@ async def test_detaching_accounts_for_frames_inside() -> None:
 
 
 costs = st.lists(
-    st.sampled_from([0.0, 1.0, 5.0, 20.0, 40.0, 120.0, 400.0]) | st.just(RuntimeError("scripted")), min_size=1, max_size=6
+    st.sampled_from([0.0, 1.0, 5.0, 20.0, 40.0, 120.0, 400.0]) | st.just(RuntimeError("scripted")),
+    min_size=1,
+    max_size=6,
 )
 
 

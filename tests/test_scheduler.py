@@ -59,7 +59,9 @@ def test_a_frame_that_cannot_finish_in_time_is_dropped_and_its_lane_goes_to_anot
 
 def test_a_cost_above_the_budget_runs_late_rather_than_never() -> None:
     slow = replace(GEN, predicted_ns=500 * MS)
-    assert choice_of(DeadlineScheduler().decide(30 * MS, [waiting(stages=(slow,))], NOTHING_BUSY), "style") is Action.RUN
+    assert (
+        choice_of(DeadlineScheduler().decide(30 * MS, [waiting(stages=(slow,))], NOTHING_BUSY), "style") is Action.RUN
+    )
 
 
 def test_a_needed_stage_with_a_busy_lane_makes_the_frame_wait() -> None:
@@ -93,7 +95,9 @@ def test_a_slow_recogniser_never_holds_up_the_picture() -> None:
 
 def test_a_result_past_its_age_is_not_reused() -> None:
     old = replace(BOXES, result_age_ns=301 * MS)
-    assert choice_of(DeadlineScheduler().decide(0, [waiting(stages=(old,))], frozenset({"boxes"})), "boxes") is Action.SKIP
+    assert (
+        choice_of(DeadlineScheduler().decide(0, [waiting(stages=(old,))], frozenset({"boxes"})), "boxes") is Action.SKIP
+    )
 
 
 def test_a_stage_with_an_open_breaker_is_skipped() -> None:
@@ -118,7 +122,9 @@ stages = st.builds(
     result_age_ns=st.none() | st.integers(0, 200 * MS),
     is_available=st.booleans(),
 )
-stage_lists = st.lists(stages, max_size=3).map(lambda found: tuple(replace(s, name=f"s{i}") for i, s in enumerate(found)))
+stage_lists = st.lists(stages, max_size=3).map(
+    lambda found: tuple(replace(s, name=f"s{i}") for i, s in enumerate(found))
+)
 frames = st.lists(
     st.builds(
         Waiting,

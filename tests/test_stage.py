@@ -27,7 +27,9 @@ def test_a_stage_with_needs_is_given_the_results() -> None:
     frame = make_frame()
     frame.results["mask"] = Results(labels=())
     seen = []
-    stage = Stage("x", StageKind.RECOGNIZE, lambda image, found: seen.append(found) or Results(), needs=frozenset({"mask"}))
+    stage = Stage(
+        "x", StageKind.RECOGNIZE, lambda image, found: seen.append(found) or Results(), needs=frozenset({"mask"})
+    )
     stage.apply(frame)
     assert set(seen[0]) == {"mask"}
 

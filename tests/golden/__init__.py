@@ -1,0 +1,1 @@
+"""What the original networks answered, and the means to ask them again."""
