@@ -87,7 +87,7 @@ class StreamConfig(BaseModel):
         """Give the default picture to a stream that names no model."""
         if not isinstance(given, dict):
             return given
-        named = next((key for key in ("recognize", "generate") if given.get(key)), None)
+        named = next((key for key in ("recognize", "generate") if given.get(key) not in (None, [])), None)
         if given.get("models", True) is False:
             if named:
                 raise PydanticCustomError("said", "{key} asks for a model, and models = false for none", {"key": named})
