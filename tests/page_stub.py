@@ -2,7 +2,8 @@
 
     python -m tests.page_stub --scenario overloaded --port 8099
 
-Speaks the page's side of the server: /, /page/*, /api/streams and WHEP, with a drawn picture sent by aiortc over loopback only.
+Speaks the page's side of the server: /, /page/*, /api/streams and WHEP. The picture is drawn and sent by aiortc, over
+loopback only. Attributes of a stub are set by the test's thread and read by the server's, so its waits look at them in turn.
 """
 
 import argparse
@@ -188,7 +189,7 @@ class SceneTrack(VideoStreamTrack):
         self.sent = 0
 
     async def recv(self) -> av.VideoFrame:
-        while self.stub.is_frozen:
+        while self.stub.is_frozen:  # noqa: ASYNC110 (set by another thread)
             await asyncio.sleep(0.05)
         rate = 12 if self.stub.scenario == "overloaded" else 30
         self.sent = max(self.sent + 1, int((time.monotonic() - self.started) * rate))  # after a freeze: from now on
@@ -242,11 +243,14 @@ class PageStub:
         return self
 
     def stop(self) -> None:
-        """Close every session and the port, as a server does that is shut down."""
+        """Close every session and the port, as a server does that is shut down. A second call changes nothing."""
+        if self.loop is None:
+            return
         self._call(self._close())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
         self.loop.close()
+        self.loop = None
 
     def drop_peers(self) -> None:
         """Close every session's media, as if its network path broke; the server goes on."""
@@ -296,7 +300,7 @@ class PageStub:
         self.asking += 1
         self.most_asking = max(self.most_asking, self.asking)
         try:
-            while self.is_hung and request.transport is not None:
+            while self.is_hung and request.transport is not None:  # noqa: ASYNC110 (set by another thread)
                 await asyncio.sleep(0.05)
         finally:
             self.asking -= 1

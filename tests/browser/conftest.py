@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-# No request to anyone but the server under test, no GPU, and host candidates with plain addresses instead of mDNS names.
+# No request to anyone but the server under test, no GPU, host candidates with plain addresses instead of mDNS names.
 CHROMIUM_ARGS = (
     "--headless",
     "--no-sandbox",
