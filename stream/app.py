@@ -28,6 +28,7 @@ SWITCH_INTERVAL_S = 0.001  # threads hand the interpreter over this often: a fra
 
 def run(config: ServeConfig, on_ready: Callable[[str], None] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; return the exit code. Raises ConfigError when it cannot start."""
+    logging.getLogger("aioice").setLevel(logging.WARNING)  # its INFO is a line per candidate pair
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner() as runner:
         return runner.run(_serve(config, on_ready or _print_address))

@@ -180,7 +180,7 @@ def check(config: "ServeConfig") -> None:
 def _check_stream(stream: "StreamConfig") -> None:
     from models.base import Kind
     from models.registry import parse
-    from stream.source import parse_source
+    from stream.address import parse_source
 
     parse_source(stream.source)
     for name in stream.recognize:

@@ -18,7 +18,7 @@ FORMS = (
     ("https://example.org/live.m3u8", "HLS, MJPEG or MP4 over http:// or https://"),
     ("talk.mp4", "a file, at the speed it was recorded; starts again at its end (--no-loop: ends)"),
     ("holiday/", "a folder of pictures, in the order of their names"),
-    ("test:", "a moving test pattern with the frame number in it"),
+    ("test:640x360@30", "a moving test pattern with the frame number in it; test: alone will do"),
     ("browser", "nothing yet: a browser's camera is sent to the stream from the page"),
 )
 

@@ -5,10 +5,12 @@ it runs on the event loop except `PipelineStream.put`, which sources call from t
 """
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from stream.budget import CostKey, CostModel
 from stream.clock import NS_PER_S, Clock
@@ -89,7 +91,7 @@ class PipelineStream:
     def interval_ns(self) -> int:
         """Return the median time between captures; 0 while unknown."""
         stamps = list(self._arrivals_ns)
-        gaps = sorted(b - a for a, b in zip(stamps, stamps[1:], strict=False))
+        gaps = sorted(b - a for a, b in itertools.pairwise(stamps))
         return gaps[len(gaps) // 2] if gaps else 0
 
     def observe_tail(self, tail_ns: int) -> None:
@@ -256,12 +258,13 @@ class Pipeline:
             ticket.to_start.discard(name)
             lane = self.device.lane(stage.kind, name)
             self._busy[lane].started_ns = now_ns
-            frame = ticket.frame
-            done = self.device.submit(lane, lambda stage=stage: stage.apply(frame))  # type: ignore[misc]
-            done.add_done_callback(lambda f, lane=lane: self._finished(lane, f.result()))  # type: ignore[misc]
+            done = self.device.submit(lane, partial(stage.apply, ticket.frame))
+            done.add_done_callback(partial(self._finished, lane))
 
-    def _finished(self, lane: str, completed: Completed) -> None:
-        busy = self._busy.pop(lane)
+    def _finished(self, lane: str, done: "asyncio.Future[Completed]") -> None:
+        if done.cancelled():  # the loop is closing
+            return
+        completed, busy = done.result(), self._busy.pop(lane)
         now_ns = self._clock.now_ns()
         state, frame = busy.stream.stages[busy.stage], busy.ticket.frame
         cost_ns = completed.finished_ns - completed.started_ns

@@ -72,6 +72,11 @@ class StageView:
     is_available: bool = True
 
     @property
+    def work_ns(self) -> int:
+        """Predicted time on all threads together."""
+        return self.predicted_ns * self.threads
+
+    @property
     def can_reuse(self) -> bool:
         """Whether the newest result is young enough to be shown with this frame."""
         return self.result_age_ns is not None and self.result_age_ns <= self.max_age_ns
@@ -148,22 +153,31 @@ class DeadlineScheduler:
 
     def _choose(self, frame: Waiting, busy: set[str]) -> dict[str, Choice] | None:
         """Return a choice per stage; None when a stage the frame must run has to be waited for."""
-        has_room = self._has_room(frame)
+        affordable = self._affordable(frame)
         choices: dict[str, Choice] = {}
         for stage in frame.stages:
-            choice = _choose_stage(stage, stage.lane in busy, has_room)
+            choice = _choose_stage(stage, stage.lane in busy, stage.name in affordable)
             if choice is None:
                 return None
             choices[stage.name] = choice
         return choices
 
-    def _has_room(self, frame: Waiting) -> bool:
-        """Whether every stage can run on every frame without starving the rest."""
+    def _affordable(self, frame: Waiting) -> frozenset[str]:
+        """Return the reusable stages that can run on every frame without starving the rest, cheapest first.
+
+        While the frame interval is unknown, all of them.
+        """
+        reusable = sorted((s for s in frame.stages if s.max_age_ns), key=lambda s: (s.work_ns, s.name))
         if frame.interval_ns == 0:
-            return True
-        work_ns = sum(s.predicted_ns * s.threads for s in frame.stages) + frame.tail_ns
-        slowest_ns = max((s.predicted_ns for s in frame.stages if s.max_age_ns), default=0)
-        return work_ns <= HEADROOM * self._capacity * frame.interval_ns and slowest_ns <= frame.interval_ns
+            return frozenset(s.name for s in reusable)
+        room_ns = HEADROOM * self._capacity * frame.interval_ns - frame.tail_ns
+        room_ns -= sum(s.work_ns for s in frame.stages if not s.max_age_ns)
+        affordable = set()
+        for stage in reusable:
+            room_ns -= stage.work_ns
+            if room_ns >= 0 and stage.predicted_ns <= frame.interval_ns:
+                affordable.add(stage.name)
+        return frozenset(affordable)
 
 
 def must_run_ns(stages: Iterable[StageView]) -> int:

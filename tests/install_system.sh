@@ -72,7 +72,8 @@ can_use_apt() {
 
 main() {
     local name lacking packages=()
-    lacking=$(missing | xargs)
+    lacking=$(missing)
+    lacking=${lacking//$'\n'/ }
     [[ -z "$lacking" ]] && return
     can_use_apt || explain "$lacking"
     for name in $lacking; do
@@ -83,7 +84,8 @@ main() {
     "${root[@]}" apt-get update -qq || echo "apt-get update failed; trying with the lists that are here" >&2
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" \
         >/dev/null || echo "apt-get install failed" >&2
-    lacking=$(missing | xargs)
+    lacking=$(missing)
+    lacking=${lacking//$'\n'/ }
     [[ -z "$lacking" ]] || explain "$lacking"
 }
 

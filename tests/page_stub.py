@@ -3,7 +3,7 @@
     python -m tests.page_stub --scenario overloaded --port 8099
 
 Speaks the page's side of the server: /, /page/*, /api/streams and WHEP. The picture is drawn and sent by aiortc, over
-loopback only. Attributes of a stub are set by the test's thread and read by the server's, so its waits look at them in turn.
+loopback only. A stub's attributes are set by the test's thread and read by the server's: its waits look again and again.
 """
 
 import argparse

@@ -104,5 +104,5 @@ def test_the_default_rate_stays_within_bounds() -> None:
 
 
 def test_an_encoder_that_cannot_be_opened_says_what_to_do() -> None:
-    with pytest.raises(SinkError, match="no H264 encoder for 641x359.*livelens doctor"):
+    with pytest.raises(SinkError, match=r"no H264 encoder for 641x359.*livelens doctor"):
         VideoEncoder(EncoderSettings("H264", 641, 359, 30, 1_000_000))

@@ -73,6 +73,15 @@ def test_boxes_run_on_every_frame_when_there_is_room() -> None:
     assert choice_of(decisions, "boxes") is Action.RUN
 
 
+def test_the_cheapest_recogniser_gets_the_room_there_is() -> None:
+    cheap = replace(BOXES, name="cheap", lane="cheap", predicted_ns=3 * MS, result_age_ns=10 * MS)
+    dear = replace(BOXES, result_age_ns=10 * MS)
+    frame = waiting(stages=(dear, cheap, replace(GEN, predicted_ns=8 * MS)))
+    decisions = DeadlineScheduler(capacity=1).decide(0, [frame], NOTHING_BUSY)
+    assert choice_of(decisions, "cheap") is Action.RUN
+    assert choice_of(decisions, "boxes") is Action.REUSE
+
+
 def test_young_boxes_are_reused_when_room_is_short() -> None:
     boxes = replace(BOXES, result_age_ns=100 * MS)
     decisions = DeadlineScheduler(capacity=1).decide(0, [waiting(stages=(GEN, boxes))], NOTHING_BUSY)

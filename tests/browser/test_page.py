@@ -14,9 +14,11 @@ SOON_MS = 15_000  # for a person this is long; for a busy test machine it is not
 WEBRTC_GONE = "delete window.RTCPeerConnection"
 AUTOPLAY_BLOCKED = """
     document.addEventListener("DOMContentLoaded", () => document.getElementById("video").removeAttribute("autoplay"));
+    let isTapped = false; // navigator.userActivation would not do: playwright's own calls count as a tap there
+    document.addEventListener("click", () => { isTapped = true; }, true);
     const play = HTMLMediaElement.prototype.play;
     HTMLMediaElement.prototype.play = function () {
-      if (navigator.userActivation.isActive) return play.call(this);
+      if (isTapped) return play.call(this);
       return Promise.reject(new DOMException("a tap is needed", "NotAllowedError"));
     };
 """
