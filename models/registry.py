@@ -1,0 +1,159 @@
+"""Find a model by the name a person types, and load it.
+
+    NAME              registry name, as `livelens models` lists them: style/12, mask/person, boxes/coco
+    package.module:x  a class or function of your own in an installed module
+    path/file.py:x    the same in a file
+each with `:key=value,...` behind. Reading a name imports neither torch nor openvino.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from models import boxes, classify, person_mask, style
+from models.base import Card, Kind, Model, Target
+from models.contract import guarded
+from models.entry import Entry, Values, resolve
+from models.user import check_exists, open_user_model
+from stream.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+GROUP = "livelens.models"  # entry points: name -> create(target, **options) -> Model, with the Card as `create.card`
+_ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_SHOWN_AT_MOST = 8  # names listed in a message
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedName:
+    """A model's name, read and checked.
+
+    where      registry name, module, or file
+    attribute  class or function in the module or file; None for a registry name
+    options    as typed, in order; for a registry model they are known and allowed
+    """
+
+    text: str
+    where: str
+    attribute: str | None
+    options: tuple[tuple[str, str], ...]
+
+
+@cache
+def _built_in() -> dict[str, Entry]:
+    return {entry.card.name: entry for module in (style, person_mask, boxes, classify) for entry in module.entries()}
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in _built_in()}
+
+
+def cards() -> list[Card]:
+    """Return the card of every model by name, those of installed packages too; a broken package is a warning."""
+    found = [entry.card for entry in _built_in().values()]
+    for name, point in _plugins().items():
+        try:
+            found.append(_plugin_card(_load_plugin(name, point), name))
+        except ModelError as error:
+            log.warning("model %s is left out: %s", name, error)
+    return found
+
+
+def parse(name: str, kind: Kind | None = None) -> ParsedName:
+    """Read `name` and check what can be checked without loading anything. Raises ModelError.
+
+    An unknown name, an option that is not allowed, a missing file, or a registry model of another kind than `kind`.
+    """
+    head, _, rest = name.partition(":")
+    attribute, _, behind = rest.partition(":")
+    is_file = head.endswith(".py")
+    if head not in _names() and (is_file or _ATTRIBUTE.fullmatch(attribute)) and "/" not in attribute:
+        return _parse_own(name, head, attribute, behind, is_file)
+    if head not in _names():
+        raise ModelError(_unknown(head))
+    parsed = ParsedName(name, head, None, _read_options(name, rest))
+    if head in _built_in():
+        entry = _built_in()[head]
+        _check_kind(entry.card, kind)
+        resolve(head, entry.options, dict(parsed.options))
+    return parsed
+
+
+def load(name: str, target: Target, kind: Kind | None = None) -> Model:
+    """Return the model `name` on `target`; may block for seconds. `kind` is what it is wanted for.
+
+    Raises ModelError as `parse` does, and when the model cannot be loaded.
+    """
+    parsed = parse(name, kind)
+    if parsed.attribute is not None:
+        if kind is None:
+            raise ModelError(f"{name}: say what your own model does, with --recognize or --generate")
+        return open_user_model(name, parsed.where, parsed.attribute, dict(parsed.options), target, kind)
+    if parsed.where in _built_in():
+        entry = _built_in()[parsed.where]
+        values: Values = resolve(parsed.where, entry.options, dict(parsed.options))
+        return entry.open(entry.card, target, values)
+    return _open_plugin(parsed, target, kind)
+
+
+def _names() -> list[str]:
+    return [*_built_in(), *_plugins()]
+
+
+def _parse_own(name: str, head: str, attribute: str, behind: str, is_file: bool) -> ParsedName:
+    if not _ATTRIBUTE.fullmatch(attribute):
+        raise ModelError(f"{name}: say which class or function of the file, as in {head}:Name")
+    if not is_file and not _ATTRIBUTE.fullmatch(head):
+        raise ModelError(_unknown(head))
+    check_exists(name, head)
+    return ParsedName(name, head, attribute, _read_options(name, behind))
+
+
+def _read_options(name: str, text: str) -> tuple[tuple[str, str], ...]:
+    options: dict[str, str] = {}
+    for part in text.split(",") if text else ():
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not key.isidentifier() or not equals:
+            raise ModelError(f"{name}: expected key=value behind the name, got {part!r}")
+        if key in options:
+            raise ModelError(f"{name}: option {key!r} is given twice")
+        options[key] = value.strip()
+    return tuple(options.items())
+
+
+def _unknown(head: str) -> str:
+    near = get_close_matches(head, _names(), 3, 0.5) or [n for n in _names() if head and head in n][:_SHOWN_AT_MOST]
+    hint = f"; did you mean {' or '.join(near)}?" if near else ";"
+    return f"no model {head!r}{hint} `livelens models` lists them; your own is path/file.py:Name or package.module:name"
+
+
+def _check_kind(card: Card, kind: Kind | None) -> None:
+    if kind is not None and card.kind is not kind:
+        does = "recognizes" if card.kind is Kind.RECOGNIZE else "generates"
+        raise ModelError(f"{card.name} {does}; give it with --{card.kind}, not with --{kind}")
+
+
+def _load_plugin(name: str, point: EntryPoint) -> Callable[..., Model]:
+    create: Callable[..., Model] = guarded(f"model {name} of {point.value}", point.load)
+    return create
+
+
+def _plugin_card(create: Callable[..., Model], name: str) -> Card:
+    card = getattr(create, "card", None)
+    if not isinstance(card, Card):
+        raise ModelError(f"model {name}: expected `create.card` to be a models.base.Card, got {type(card).__name__}")
+    return card
+
+
+def _open_plugin(parsed: ParsedName, target: Target, kind: Kind | None) -> Model:
+    create = _load_plugin(parsed.where, _plugins()[parsed.where])
+    _check_kind(_plugin_card(create, parsed.where), kind)
+    model = guarded(f"model {parsed.where}", create, target, **dict(parsed.options))
+    if not isinstance(model, Model):
+        raise ModelError(f"model {parsed.where}: expected a models.base.Model, got {type(model).__name__}")
+    return model

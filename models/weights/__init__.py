@@ -1,0 +1,1 @@
+"""Converted weights, where they came from (NOTICE), and the scripts that convert them."""
