@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from stream.broadcast import Broadcast
@@ -14,7 +14,7 @@ from stream.errors import StreamError
 from stream.frame import Frame
 from stream.pipeline import Pipeline, PipelineStream
 from stream.scheduler import DropReason, StageKind
-from stream.source import Source, SourceStatus
+from stream.source import Source, SourceSpec, SourceState, SourceStatus
 from stream.stage import Stage, StageState
 from stream.stats import FrameCounts, Latency, Rate
 from stream.trace import Step
@@ -116,7 +116,7 @@ class LiveStream:
             "name": self.name,
             "ready": self.is_ready,
             "problem": self.problem,
-            "source": source.to_json(),
+            "source": _source_json(self._source.spec, source),
             "width": width,
             "height": height,
             "budget_ms": ns_to_ms(self._parts.budget_ns),
@@ -224,6 +224,21 @@ def _has_skipped(frame: Frame) -> bool:
         name not in frame.results and not (generated and decision.startswith("run"))
         for name, decision in frame.trace.decisions.items()
     )
+
+
+def _source_json(spec: SourceSpec, status: SourceStatus) -> dict[str, Any]:
+    return {
+        "address": spec.display,
+        "kind": spec.kind.value,
+        "state": status.state.value,
+        "code": status.code.value if status.code else None,
+        "message": "" if status.state is SourceState.RUNNING else status.message,
+        "width": status.width,
+        "height": status.height,
+        "fps": round(status.fps_measured, 1) if status.fps_measured else None,
+        "codec": status.codec,
+        **asdict(status.counters),
+    }
 
 
 def _stage_json(stage: Stage) -> dict[str, Any]:

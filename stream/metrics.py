@@ -98,8 +98,8 @@ def _sources(streams: Iterable[LiveStream]) -> Iterator[Metric]:
         status = stream.source_status()
         for one in SourceState:
             state.add_metric([stream.name, one.value], float(one is status.state))
-        broken.add_metric([stream.name], status.decode_errors)
-        reconnects.add_metric([stream.name], status.reconnects)
+        broken.add_metric([stream.name], status.counters.decode_errors)
+        reconnects.add_metric([stream.name], status.counters.reconnects)
     yield from (state, broken, reconnects)
 
 

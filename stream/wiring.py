@@ -22,7 +22,7 @@ CUDA_SIZE = (1280, 720)
 
 
 class WarmStage:
-    """A stage made of a registry model."""
+    """A stage made of a model. A mask is never reused: an aged one leaves a ghost at the edge of whoever moves."""
 
     def __init__(self, model: "Model", kind: StageKind, threads: int) -> None:
         card = model.card
@@ -33,7 +33,7 @@ class WarmStage:
             model=model,
             variant=model.variant,
             gives=frozenset(card.gives),
-            max_age_ns=ms_to_ns(card.max_age_ms) if kind is StageKind.RECOGNIZE else 0,
+            max_age_ns=0 if kind is StageKind.GENERATE or "mask" in card.gives else ms_to_ns(card.max_age_ms),
             threads=threads,
             background=getattr(model, "where", "all") == "background",
         )

@@ -1,0 +1,177 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+
+from stream.clock import MonotonicClock
+from stream.config import StreamConfig
+from stream.device import CpuDevice
+from stream.errors import ModelError
+from stream.lag import LoopLag
+from stream.live import LiveStream
+from stream.pipeline import Pipeline
+from stream.server import Server
+from stream.wiring import stream_parts
+from tests.test_webrtc import Player
+
+
+class Site:
+    """A server over real streams of the test pattern, without models, and a client."""
+
+    def __init__(self) -> None:
+        self.clock = MonotonicClock()
+        self.device = CpuDevice(self.clock)
+        self.pipeline = Pipeline(self.device, self.clock)
+        self.streams: dict[str, LiveStream] = {}
+        self.server = Server(self.streams, LoopLag(self.clock), "CPU")
+        self.client = TestClient(TestServer(self.server.app()))
+
+    async def add(self, name: str = "s", source: str = "test:320x180@30", is_warm: bool = True) -> LiveStream:
+        config = StreamConfig(name=name, source=source, models=False)
+        stream = LiveStream(stream_parts(config, self.device, self.clock), self.pipeline, self.device, self.clock)
+        self.streams[name] = stream
+        stream.start()
+        if is_warm:
+            async with asyncio.timeout(20):
+                await stream.warm_up()
+        return stream
+
+    async def close(self) -> None:
+        await self.server.viewers.close_all()
+        await asyncio.gather(*(stream.stop() for stream in self.streams.values()))
+        await self.client.close()
+        self.device.close()
+
+    async def post_offer(self, name: str, offer: str, content_type: str = "application/sdp") -> ClientResponse:
+        return await self.client.post(f"/whep/{name}", data=offer, headers={"Content-Type": content_type})
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    made = Site()
+    await made.client.start_server()
+    yield made
+    await made.close()
+
+
+async def test_a_player_gets_a_picture_and_leaves_by_its_location(site: Site) -> None:
+    await site.add()
+    player = Player()
+    answer = await site.post_offer("s", await player.offer())
+    assert answer.status == 201
+    assert answer.content_type == "application/sdp"
+    location = answer.headers["Location"]
+    assert location.startswith("/whep/s/") and len(location.rsplit("/", 1)[1]) >= 22  # 128 bits
+    pictures = await player.play(await answer.text(), 5)
+    assert pictures[-1].shape == (180, 320, 3)
+    assert (await site.client.delete(location)).status == 200
+    assert (await site.client.delete(location)).status == 404
+    await player.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "content_type", "status"),
+    [
+        ("nobody", "v=0", "application/sdp", 404),
+        ("s", "v=0", "application/json", 415),
+        ("s", "hello", "application/sdp", 400),
+        ("s", b"\xff\xfe", "application/sdp", 400),
+        ("s", "v=0\r\n" + "a" * 70_000, "application/sdp", 413),
+    ],
+)
+async def test_a_wrong_request_gets_its_status_and_one_line(site: Site, name, body, content_type, status) -> None:
+    await site.add()
+    answer = await site.post_offer(name, body, content_type)
+    assert answer.status == status
+    if status != 413:
+        assert "\n" not in (await answer.json())["error"]
+
+
+async def test_a_browser_stream_without_a_publisher_answers_409(site: Site) -> None:
+    await site.add("cam", "browser", is_warm=False)
+    answer = await site.post_offer("cam", "v=0")
+    assert answer.status == 409
+    assert "Retry-After" in answer.headers
+    assert "no publisher" in (await answer.json())["error"]
+    assert (await site.client.get("/readyz")).status == 200  # nothing is warming
+
+
+async def test_not_ready_until_the_models_are_warm(site: Site) -> None:
+    stream = await site.add(is_warm=False)
+    ready = await site.client.get("/readyz")
+    assert (ready.status, await ready.json()) == (503, {"ready": False, "waiting_for": ["s"]})
+    assert (await site.post_offer("s", "v=0")).status == 503
+    assert (await site.client.get("/healthz")).status == 200
+    await stream.warm_up()
+    assert (await site.client.get("/readyz")).status == 200
+
+
+async def test_a_model_that_cannot_be_loaded_is_a_problem_that_is_said(site: Site) -> None:
+    stream = await site.add(is_warm=False)
+
+    def load() -> Any:
+        raise ModelError("weights are missing; run make setup")
+
+    stream._parts = stream._parts.__class__("s", 1, [load], lambda emit, on_state: stream._source)
+    await stream.warm_up()
+    listed = json.loads(await (await site.client.get("/api/streams")).text())["streams"][0]
+    assert (listed["ready"], listed["problem"]) == (False, "weights are missing; run make setup")
+
+
+async def test_the_api_accounts_for_every_frame(site: Site) -> None:
+    stream = await site.add()
+    async with asyncio.timeout(20):
+        while stream.counts.shown < 20:
+            await asyncio.sleep(0.05)
+    found = (await (await site.client.get("/api/streams")).json())["streams"][0]
+    frames = found["frames"]
+    assert frames["captured"] == frames["shown"] + sum(frames["dropped"].values()) + frames["in_flight"]
+    assert frames["on_time"] + frames["late"] == frames["shown"]
+    assert found["source"]["state"] == "running"
+    assert (found["width"], found["height"]) == (320, 180)
+    assert 20 < found["fps"]["captured"] < 40
+    assert set(found["latency_ms"]["capture_to_send"]) == {"p50", "p95", "p99", "max"}
+
+
+async def test_metrics_are_prometheus_text(site: Site) -> None:
+    stream = await site.add()
+    async with asyncio.timeout(20):
+        while stream.counts.shown < 5:
+            await asyncio.sleep(0.05)
+    text = await (await site.client.get("/metrics")).text()
+    for line in (
+        'livelens_frames_captured_total{stream="s"}',
+        'livelens_frames_shown_total{deadline="met",stream="s"}',
+        'livelens_frames_dropped_total{reason="warming",stream="s"}',
+        'livelens_source_state{state="running",stream="s"} 1.0',
+        'livelens_capture_to_send_seconds{quantile="0.95",stream="s"}',
+        'livelens_step_seconds_count{step="wait",stream="s"}',
+        "livelens_loop_lag_seconds_count",
+    ):
+        assert line in text
+
+
+async def test_the_page_is_served_with_a_strict_policy(site: Site) -> None:
+    answer = await site.client.get("/")
+    assert answer.status == 200
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert (await site.client.get("/page/app.js")).status == 200
+    assert (await site.client.get("/page/../server.py")).status in (403, 404)
+
+
+async def test_stopping_ends_every_thread_of_a_stream(site: Site) -> None:
+    import threading
+
+    before = threading.active_count()
+    stream = await site.add("brief")
+    await stream.stop()
+    del site.streams["brief"]
+    async with asyncio.timeout(10):
+        while threading.active_count() > before:
+            await asyncio.sleep(0.05)
+    counts = stream.counts
+    assert counts.captured == counts.shown + counts.dropped.total() + counts.in_flight
