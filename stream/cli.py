@@ -158,9 +158,9 @@ def _choose_source() -> str:
     camera = first_camera()
     if camera is not None:
         _say(f"No SOURCE given: using the first camera, {camera}.")
-        return str(camera)
+        return camera.address
     _say("No SOURCE given and no camera found: playing the sample clip. (livelens sources lists what can be shown)")
-    return str(sample_clip())
+    return sample_clip().address
 
 
 def check(config: "ServeConfig") -> None:

@@ -19,9 +19,10 @@ LONGEST_FUNCTION = 60  # lines, with its docstring
 # stream/ from the bottom to the top: a module imports from its own layer and those below, never upwards.
 LAYERS: tuple[set[str], ...] = (
     {"errors", "clock", "results", "trace", "frame", "stats"},
-    {"mailbox", "budget", "lag", "port", "config", "address", "fit", "timeline", "compose", "encoder", "aiortc_hooks"},
-    {"scheduler"},
-    {"device", "stage", "camera", "source"},
+    {"mailbox", "budget", "lag", "port", "config", "compose", "encoder", "aiortc_hooks"},
+    {"address", "backoff", "fit", "interrupt", "timeline"},
+    {"scheduler", "intake"},
+    {"device", "stage", "camera", "demux", "readers", "source"},
     {"pipeline", "broadcast"},
     {"live", "webrtc"},
     {"metrics", "server", "wiring"},

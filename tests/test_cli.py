@@ -16,6 +16,7 @@ import pytest
 import stream.app
 import stream.camera
 from stream import __version__, cli
+from stream.address import parse_source
 from stream.config import DEFAULT_BUDGET_MS, DEFAULT_GENERATE, DEFAULT_RECOGNIZE, ServeConfig
 from tests.test_port import taken  # noqa: F401  # a fixture: a port that another socket holds
 
@@ -125,7 +126,7 @@ def test_without_source_and_camera_the_sample_clip_plays(
 def test_without_source_the_first_camera_is_used(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(stream.camera, "first_camera", lambda: "camera:0")
+    monkeypatch.setattr(stream.camera, "first_camera", lambda: parse_source("camera:0"))
     assert serve().streams[0].source == "camera:0"
     assert "using the first camera, camera:0" in capsys.readouterr().err
 
