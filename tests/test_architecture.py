@@ -20,9 +20,9 @@ LONGEST_FUNCTION = 60  # lines, with its docstring
 LAYERS: tuple[set[str], ...] = (
     {"errors", "clock", "results", "trace", "frame", "stats"},
     {"mailbox", "budget", "lag", "port", "config", "compose", "encoder", "aiortc_hooks"},
-    {"address", "backoff", "fit", "interrupt", "timeline"},
+    {"address", "averrors", "backoff", "convert", "fit", "interrupt", "timeline"},
     {"scheduler", "intake"},
-    {"device", "stage", "camera", "demux", "readers", "source"},
+    {"device", "stage", "camera", "demux", "pattern", "pictures", "readers", "source"},
     {"pipeline", "broadcast"},
     {"live", "webrtc"},
     {"metrics", "server", "wiring"},
