@@ -3,7 +3,7 @@
     python -m tests.page_stub --scenario overloaded --port 8099
 
 Speaks the page's side of the server: /, /page/*, /api/streams and WHEP. The picture is drawn and sent by aiortc, over
-loopback only. A stub's attributes are set by the test's thread and read by the server's: its waits look again and again.
+loopback only. A stub's attributes are set by the test's thread and read by the server's, so its waits poll.
 """
 
 import argparse
@@ -143,6 +143,7 @@ SCENARIOS: dict[str, Callable[[float], list[Json]]] = {
         _hostile(t),
         stream_status("a" * 64, t),
     ],
+    "broken": lambda t: [_warming("sample", t) | {"problem": "boxes/coco needs openvino, which is not installed"}],
     "none": lambda t: [],
 }
 

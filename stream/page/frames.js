@@ -51,10 +51,10 @@ export class FrameWatch {
     });
   }
 
-  /** Decoded pictures per second; null before two samples. */
+  /** Decoded pictures per second; null before two samples, and once nothing is measured any more. */
   get fps() {
     const [first, last] = [this.samples[0], this.samples.at(-1)];
-    if (!first || last.at - first.at < 400) return null;
+    if (!first || last.at - first.at < 400 || performance.now() - last.at > WINDOW_MS) return null;
     return ((last.decoded - first.decoded) * 1000) / (last.at - first.at);
   }
 

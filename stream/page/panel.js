@@ -3,7 +3,7 @@ import { byId, element, setAttribute, setText, syncChildren, syncRows } from "/p
 import { bitRate, count, ms, percent, rate, size } from "/page/numbers.js";
 import { dropWords, kindWords } from "/page/texts.js";
 
-const ON_TIME_GOOD = 0.99; // below: worth a look
+const ON_TIME_GOOD = 0.98; // below: worth a look
 const ON_TIME_POOR = 0.9; // below: people see it
 
 /** Show the four large numbers. */
@@ -87,9 +87,15 @@ export function showStages(stages = []) {
     setText(variant, stage.variant ?? "");
     variant.hidden = !stage.variant;
     showFacts(facts, stage);
-    error.hidden = !stage.last_error;
-    setText(error, stage.last_error ? `Last error: ${stage.last_error}` : "");
+    const trouble = troubleOf(stage);
+    error.hidden = !trouble;
+    setText(error, trouble);
   });
+}
+
+function troubleOf(stage) {
+  const off = stage.is_open ? "Switched off after repeated errors; tried again by itself. " : ""; // its circuit breaker is open
+  return off + (stage.last_error ? `Last error: ${stage.last_error}` : "");
 }
 
 function showFacts(list, stage) {
@@ -121,6 +127,7 @@ export function showBrowser(stream, player) {
     { key: "jitter", words: "waits in the jitter buffer", value: `${ms(frames.jitterBufferMs)} ms` },
     { key: "lost", words: "packets lost", value: `${percent(frames.lostShare)} %`, tone: frames.lostShare > 0.02 ? "bad" : "" },
     { key: "rate", words: encoder?.codec ? `sent as ${encoder.codec}` : "sent", note: encoder?.target_bps ? `of ${bitRate(encoder.target_bps)}` : "", value: bitRate(encoder?.bitrate_bps) },
+    ...(encoder?.error ? [{ key: "encoder", words: "encoder", value: encoder.error, tone: "bad" }] : []),
     { key: "viewers", words: "watching this stream", value: count(stream.viewers) },
     { key: "source", words: "source", value: sourceFacts },
     { key: "decode", words: "source decode errors", value: count(source.decode_errors), tone: source.decode_errors > 0 ? "busy" : "" },

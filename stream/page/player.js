@@ -164,7 +164,8 @@ export class Player {
     if (!session) return;
     await this.frames.measure(session.peer);
     if (session !== this.session) return; // it ended while the statistics were read
-    if (this.phase === "opening" && this.frames.lastFrameAt !== null) {
+    const isWaiting = this.phase === "opening" || this.phase === "held";
+    if (isWaiting && this.frames.lastFrameAt !== null) {
       this.attempts = 0;
       this.#become("playing");
     }

@@ -8,6 +8,8 @@ const DROP_WORDS = {
   warming: "models were warming up",
   out_of_order: "came after a newer one",
   model_error: "a model failed on it",
+  stuck: "a model did not come back",
+  encoder_error: "could not be encoded",
   decode_error: "could not be decoded",
   stopped: "the stream was stopped",
 };
@@ -48,6 +50,7 @@ export const kindWords = (kind) => own(KIND_WORDS, kind) ?? kind ?? "";
 /** One word on how a stream does, and its tone: good, busy or bad. */
 export function stateWords(stream) {
   const state = stream.source?.state ?? "unknown";
+  if (stream.problem) return { words: "Stopped", tone: "bad" };
   if (!stream.ready && (state === "running" || state === "connecting")) return { words: "Warming up", tone: "busy" };
   const tone = { running: "good", stalled: "bad", retrying: "bad", error: "bad" }[state] ?? "busy";
   return { words: own(STATE_WORDS, state) ?? state, tone };
@@ -154,6 +157,7 @@ function sourceProblem(stream) {
     case "waiting":
       return { kind: "source", title: "Waiting for a sender", detail: message || `Nothing is sent to “${stream.name}” yet. It starts here as soon as a camera does.`, isBusy: true };
   }
+  if (stream.problem) return { kind: "models", title: "The models could not be started", detail: sentence(stream.problem) };
   if (!stream.ready) return { kind: "warming", title: "Models are warming up", detail: message || "The first frames are slow, so they are run before anyone watches. This takes a few seconds.", isBusy: true };
   if (state === "connecting") return { kind: "source", title: `Connecting to ${place}`, detail: message || "Waiting for the first picture.", isBusy: true };
   return null;

@@ -233,6 +233,7 @@ def test_unknown_name_says_so_and_offers_the_others(tab: Tab, stub: PageStub) ->
         ("waiting", ["Waiting for a sender", "Nothing is sent to “phone” yet"]),
         ("finished", ["The recording has ended"]),
         ("warming", ["Models are warming up"]),
+        ("broken", ["The models could not be started", "boxes/coco needs openvino"]),
         ("none", ["No streams yet", "Start it with a source"]),
     ],
 )
