@@ -82,9 +82,18 @@ function showNumbers(stream) {
 }
 
 function showHistory(stream, history) {
-  drawChart(byId("chart"), { samples: history.samples, budgetMs: stream.budget_ms, capturedFps: stream.fps?.captured, now: performance.now() });
+  drawChart(byId("chart"), {
+    samples: history.samples,
+    budgetMs: stream.budget_ms,
+    capturedFps: stream.fps?.captured,
+    now: performance.now(),
+  });
   const latency = stream.latency_ms?.capture_to_send ?? {};
-  setAttribute(byId("chart"), "aria-label", `Last 60 seconds. Now: latency p50 ${ms(latency.p50)} ms, p95 ${ms(latency.p95)} ms, ${stream.fps?.shown ?? "no"} fps shown.`);
+  setAttribute(
+    byId("chart"),
+    "aria-label",
+    `Last 60 seconds. Now: latency p50 ${ms(latency.p50)} ms, p95 ${ms(latency.p95)} ms, ${stream.fps?.shown ?? "no"} fps shown.`,
+  );
 }
 
 function showCaption(stream) {
@@ -103,9 +112,16 @@ function showCaption(stream) {
 function showServer() {
   const { server, status } = page;
   const lag = status?.loop_lag_ms?.p99;
-  const more = [typeof lag === "number" ? `loop lag p99 ${ms(lag)} ms` : "", status?.version].filter(Boolean).join(" · ");
+  const more = [typeof lag === "number" ? `loop lag p99 ${ms(lag)} ms` : "", status?.version]
+    .filter(Boolean)
+    .join(" · ");
   setText(byId("server-more"), server.state === "up" && more ? `· ${more}` : "");
-  const words = { asking: "Connecting", up: status?.device ?? "Connected", down: "Server not answering", unauthorized: "Access token needed" }[server.state];
+  const words = {
+    asking: "Connecting",
+    up: status?.device ?? "Connected",
+    down: "Server not answering",
+    unauthorized: "Access token needed",
+  }[server.state];
   setText(byId("server-text"), words);
   byId("server-dot").className = `dot tone-${{ up: "good", asking: "busy" }[server.state] ?? "bad"}`;
 }
@@ -168,12 +184,28 @@ poll.start();
 
 // What tests and curious people may read. Nothing on the page depends on it.
 window.livelens = {
-  get stream() { return player.name; },
-  get state() { return player.phase; },
-  get connection() { return player.connection; },
-  get server() { return page.server.state; },
-  get frames() { return player.frames.decoded; },
-  get fps() { return player.frames.fps; },
-  get firstFrameMs() { return player.frames.firstFrameMs; },
-  get silenceMs() { return player.frames.silenceMs; },
+  get stream() {
+    return player.name;
+  },
+  get state() {
+    return player.phase;
+  },
+  get connection() {
+    return player.connection;
+  },
+  get server() {
+    return page.server.state;
+  },
+  get frames() {
+    return player.frames.decoded;
+  },
+  get fps() {
+    return player.frames.fps;
+  },
+  get firstFrameMs() {
+    return player.frames.firstFrameMs;
+  },
+  get silenceMs() {
+    return player.frames.silenceMs;
+  },
 };

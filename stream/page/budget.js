@@ -36,12 +36,18 @@ function axisFor(budgetMs, total, steps) {
 function drawSteps(steps, axisMs) {
   const create = () => element("span", "bar-step", element("span", "bar-step-words"));
   const barPx = byId("bar").clientWidth;
-  syncChildren(byId("bar-steps"), steps, (step) => step.name, create, (node, step) => {
-    const share = (step.p50 ?? 0) / axisMs;
-    node.style.width = `${(share * 100).toFixed(2)}%`;
-    node.dataset.step = step.name;
-    setText(node.firstChild, wordsFitting(share * barPx, step));
-  });
+  syncChildren(
+    byId("bar-steps"),
+    steps,
+    (step) => step.name,
+    create,
+    (node, step) => {
+      const share = (step.p50 ?? 0) / axisMs;
+      node.style.width = `${(share * 100).toFixed(2)}%`;
+      node.dataset.step = step.name;
+      setText(node.firstChild, wordsFitting(share * barPx, step));
+    },
+  );
 }
 
 /** Name and time where they fit, the time alone where only it does. */
@@ -91,14 +97,28 @@ function keepApart(first, second) {
 }
 
 function listSteps(steps, slowest) {
-  const create = () => element("li", "step", element("span", "step-dot"), element("span", "step-words"), element("span", "step-value"), element("span", "step-p95"));
-  syncChildren(byId("steps"), steps, (step) => step.name, create, (node, step) => {
-    node.className = step.name === slowest ? "step step-slowest" : "step";
-    node.dataset.step = step.name;
-    setText(node.children[1], stepWords(step.name));
-    setText(node.children[2], `${ms(step.p50)} ms`);
-    setText(node.children[3], `p95 ${ms(step.p95)}`);
-  });
+  const create = () =>
+    element(
+      "li",
+      "step",
+      element("span", "step-dot"),
+      element("span", "step-words"),
+      element("span", "step-value"),
+      element("span", "step-p95"),
+    );
+  syncChildren(
+    byId("steps"),
+    steps,
+    (step) => step.name,
+    create,
+    (node, step) => {
+      node.className = step.name === slowest ? "step step-slowest" : "step";
+      node.dataset.step = step.name;
+      setText(node.children[1], stepWords(step.name));
+      setText(node.children[2], `${ms(step.p50)} ms`);
+      setText(node.children[3], `p95 ${ms(step.p95)}`);
+    },
+  );
 }
 
 function describe(total, budgetMs, steps) {

@@ -17,8 +17,22 @@ export function drawChart(canvas, { samples, budgetMs, capturedFps, now }) {
   if (!pen) return; // not laid out: nothing to draw on
   const { ctx, width, height, color } = pen;
   const x = (at) => width - RIGHT - ((now - at) / SPAN_MS) * (width - LEFT - RIGHT);
-  const latency = lane(height * LATENCY_LANE.top, height * LATENCY_LANE.height, ceiling(budgetMs * 1.2, samples.map((one) => one.p95)));
-  const fps = lane(height * FPS_LANE.top, height * FPS_LANE.height, ceiling((capturedFps ?? 0) * 1.15 || 30, samples.map((one) => one.shown)));
+  const latency = lane(
+    height * LATENCY_LANE.top,
+    height * LATENCY_LANE.height,
+    ceiling(
+      budgetMs * 1.2,
+      samples.map((one) => one.p95),
+    ),
+  );
+  const fps = lane(
+    height * FPS_LANE.top,
+    height * FPS_LANE.height,
+    ceiling(
+      (capturedFps ?? 0) * 1.15 || 30,
+      samples.map((one) => one.shown),
+    ),
+  );
 
   overBudget(pen, latency, budgetMs);
   axis(pen, latency, [0, budgetMs], "latency, ms");
@@ -27,11 +41,36 @@ export function drawChart(canvas, { samples, budgetMs, capturedFps, now }) {
   const seen = samples.filter((one) => one.at >= now - SPAN_MS);
   for (const run of runs(seen, (one) => one.p95 !== null)) {
     band(ctx, run, x, latency, color("--p95-fill"));
-    line(ctx, run.map((one) => [x(one.at), latency.y(one.p95)]), color("--p95"), 1.75);
-    line(ctx, run.map((one) => [x(one.at), latency.y(one.p50)]), color("--p50"), 1.75);
+    line(
+      ctx,
+      run.map((one) => [x(one.at), latency.y(one.p95)]),
+      color("--p95"),
+      1.75,
+    );
+    line(
+      ctx,
+      run.map((one) => [x(one.at), latency.y(one.p50)]),
+      color("--p50"),
+      1.75,
+    );
   }
-  for (const run of runs(seen, (one) => one.shown !== null)) line(ctx, run.map((one) => [x(one.at), fps.y(one.shown)]), color("--fps"), 1.75);
-  line(ctx, [[LEFT, latency.y(budgetMs)], [width - RIGHT, latency.y(budgetMs)]], color("--budget"), 1.25, [4, 4]);
+  for (const run of runs(seen, (one) => one.shown !== null))
+    line(
+      ctx,
+      run.map((one) => [x(one.at), fps.y(one.shown)]),
+      color("--fps"),
+      1.75,
+    );
+  line(
+    ctx,
+    [
+      [LEFT, latency.y(budgetMs)],
+      [width - RIGHT, latency.y(budgetMs)],
+    ],
+    color("--budget"),
+    1.25,
+    [4, 4],
+  );
 }
 
 function penFor(canvas) {
@@ -69,7 +108,15 @@ function axis(pen, place, values, title) {
   const { ctx, width, color } = pen;
   for (const value of values) write(pen, String(value), LEFT - 7, place.y(value), "right");
   write(pen, title, LEFT, place.top - 9, "left");
-  line(ctx, [[LEFT, place.bottom], [width - RIGHT, place.bottom]], color("--line"), 1);
+  line(
+    ctx,
+    [
+      [LEFT, place.bottom],
+      [width - RIGHT, place.bottom],
+    ],
+    color("--line"),
+    1,
+  );
 }
 
 function timeAxis(pen) {

@@ -60,12 +60,19 @@ export function syncChildren(container, items, keyOf, create, update) {
  * @param {Array<{key: string, words: string, value: string, note?: string, tone?: string}>} rows
  */
 export function syncRows(list, rows) {
-  const create = () => element("li", "row", element("span", "row-words"), element("span", "row-note"), element("span", "row-value"));
-  syncChildren(list, rows, (row) => row.key, create, (node, row) => {
-    const [words, note, value] = node.children;
-    setText(words, row.words);
-    setText(note, row.note ?? "");
-    setText(value, row.value);
-    node.className = row.tone ? `row tone-${row.tone}` : "row";
-  });
+  const create = () =>
+    element("li", "row", element("span", "row-words"), element("span", "row-note"), element("span", "row-value"));
+  syncChildren(
+    list,
+    rows,
+    (row) => row.key,
+    create,
+    (node, row) => {
+      const [words, note, value] = node.children;
+      setText(words, row.words);
+      setText(note, row.note ?? "");
+      setText(value, row.value);
+      node.className = row.tone ? `row tone-${row.tone}` : "row";
+    },
+  );
 }

@@ -34,7 +34,9 @@ export class FrameWatch {
 
   /** Read the peer connection's statistics; called about twice a second. */
   async measure(peer) {
-    const inbound = [...(await peer.getStats()).values()].find((one) => one.type === "inbound-rtp" && one.kind === "video");
+    const inbound = [...(await peer.getStats()).values()].find(
+      (one) => one.type === "inbound-rtp" && one.kind === "video",
+    );
     if (!inbound || peer.signalingState === "closed") return;
     const now = performance.now();
     const decoded = inbound.framesDecoded ?? 0;

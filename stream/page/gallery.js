@@ -25,18 +25,33 @@ export function chooseStream(streams, wanted, current) {
 export function showGallery(streams, selectedName, isAsked) {
   byId("streams-nav").hidden = streams.length < 2 && !isAsked;
   const create = () => {
-    const link = element("a", "", element("span", "dot"), element("span", "stream-name"), element("span", "stream-note"));
+    const link = element(
+      "a",
+      "",
+      element("span", "dot"),
+      element("span", "stream-name"),
+      element("span", "stream-note"),
+    );
     return element("li", "stream", link);
   };
-  syncChildren(byId("streams"), streams, (stream) => stream.name, create, (node, stream) => {
-    const link = node.firstChild;
-    const { words, tone } = stateWords(stream);
-    const isPlaying = tone === "good";
-    setAttribute(link, "href", `#${encodeURIComponent(stream.name)}`);
-    if (stream.name === selectedName) setAttribute(link, "aria-current", "true");
-    else link.removeAttribute("aria-current");
-    link.children[0].className = `dot tone-${tone}`;
-    setText(link.children[1], stream.name);
-    setText(link.children[2], isPlaying ? `${rate(stream.fps?.shown)} fps · ${ms(stream.latency_ms?.capture_to_send?.p95)} ms` : words);
-  });
+  syncChildren(
+    byId("streams"),
+    streams,
+    (stream) => stream.name,
+    create,
+    (node, stream) => {
+      const link = node.firstChild;
+      const { words, tone } = stateWords(stream);
+      const isPlaying = tone === "good";
+      setAttribute(link, "href", `#${encodeURIComponent(stream.name)}`);
+      if (stream.name === selectedName) setAttribute(link, "aria-current", "true");
+      else link.removeAttribute("aria-current");
+      link.children[0].className = `dot tone-${tone}`;
+      setText(link.children[1], stream.name);
+      setText(
+        link.children[2],
+        isPlaying ? `${rate(stream.fps?.shown)} fps · ${ms(stream.latency_ms?.capture_to_send?.p95)} ms` : words,
+      );
+    },
+  );
 }

@@ -12,19 +12,60 @@ export function showTiles(stream, history, frames) {
   const share = history.onTimeShare();
   const isOver = latency.p95 > stream.budget_ms;
   const tiles = [
-    { key: "on-time", label: "On time", value: percent(share), unit: "%", note: "of the last 10 s", tone: onTimeTone(share) },
-    { key: "latency", label: "Latency p95", value: ms(latency.p95), unit: "ms", note: `p50 ${ms(latency.p50)} · p99 ${ms(latency.p99)}`, tone: isOver ? "bad" : "" },
-    { key: "shown", label: "Shown", value: rate(stream.fps?.shown), unit: "fps", note: `of ${rate(stream.fps?.captured)} captured`, tone: "" },
-    { key: "here", label: "In this browser", value: rate(frames.fps), unit: "fps", note: `decoded at ${size(frames.video.videoWidth, frames.video.videoHeight)}`, tone: "" },
+    {
+      key: "on-time",
+      label: "On time",
+      value: percent(share),
+      unit: "%",
+      note: "of the last 10 s",
+      tone: onTimeTone(share),
+    },
+    {
+      key: "latency",
+      label: "Latency p95",
+      value: ms(latency.p95),
+      unit: "ms",
+      note: `p50 ${ms(latency.p50)} · p99 ${ms(latency.p99)}`,
+      tone: isOver ? "bad" : "",
+    },
+    {
+      key: "shown",
+      label: "Shown",
+      value: rate(stream.fps?.shown),
+      unit: "fps",
+      note: `of ${rate(stream.fps?.captured)} captured`,
+      tone: "",
+    },
+    {
+      key: "here",
+      label: "In this browser",
+      value: rate(frames.fps),
+      unit: "fps",
+      note: `decoded at ${size(frames.video.videoWidth, frames.video.videoHeight)}`,
+      tone: "",
+    },
   ];
-  const create = () => element("div", "tile", element("h3", "tile-label"), element("p", "tile-value", element("span", "tile-number"), element("span", "tile-unit")), element("p", "tile-note"));
-  syncChildren(byId("tiles"), tiles, (tile) => tile.key, create, (node, tile) => {
-    node.className = tile.tone ? `tile tone-${tile.tone}` : "tile";
-    setText(node.children[0], tile.label);
-    setText(node.children[1].children[0], tile.value);
-    setText(node.children[1].children[1], tile.unit);
-    setText(node.children[2], tile.note);
-  });
+  const create = () =>
+    element(
+      "div",
+      "tile",
+      element("h3", "tile-label"),
+      element("p", "tile-value", element("span", "tile-number"), element("span", "tile-unit")),
+      element("p", "tile-note"),
+    );
+  syncChildren(
+    byId("tiles"),
+    tiles,
+    (tile) => tile.key,
+    create,
+    (node, tile) => {
+      node.className = tile.tone ? `tile tone-${tile.tone}` : "tile";
+      setText(node.children[0], tile.label);
+      setText(node.children[1].children[0], tile.value);
+      setText(node.children[1].children[1], tile.unit);
+      setText(node.children[2], tile.note);
+    },
+  );
 }
 
 function onTimeTone(share) {
@@ -49,48 +90,91 @@ export function showAccount(stream, history) {
   setText(byId("account-note"), `${count(captured)} captured`);
   drawAccountBar(parts, captured);
   syncRows(byId("account-rows"), [
-    ...parts.map((part) => ({ key: part.key, words: part.words, note: `${percent(shareOf(part.amount))} %`, value: count(part.amount), tone: `part-${part.key}` })),
-    { key: "reused", words: "shown with an earlier result", note: `${percent(shareOf(frames.reused ?? 0))} %`, value: count(frames.reused ?? 0), tone: "plain" },
-    { key: "skipped", words: "shown without new inference", note: `${percent(shareOf(frames.skipped ?? 0))} %`, value: count(frames.skipped ?? 0), tone: "plain" },
+    ...parts.map((part) => ({
+      key: part.key,
+      words: part.words,
+      note: `${percent(shareOf(part.amount))} %`,
+      value: count(part.amount),
+      tone: `part-${part.key}`,
+    })),
+    {
+      key: "reused",
+      words: "shown with an earlier result",
+      note: `${percent(shareOf(frames.reused ?? 0))} %`,
+      value: count(frames.reused ?? 0),
+      tone: "plain",
+    },
+    {
+      key: "skipped",
+      words: "shown without new inference",
+      note: `${percent(shareOf(frames.skipped ?? 0))} %`,
+      value: count(frames.skipped ?? 0),
+      tone: "plain",
+    },
   ]);
   showDrops(dropped, history);
 }
 
 function drawAccountBar(parts, captured) {
   const bar = byId("account-bar");
-  syncChildren(bar, parts, (part) => part.key, () => element("span", "account-part"), (node, part) => {
-    node.className = `account-part part-${part.key}`;
-    node.style.width = captured > 0 ? `${((part.amount / captured) * 100).toFixed(2)}%` : "0";
-  });
+  syncChildren(
+    bar,
+    parts,
+    (part) => part.key,
+    () => element("span", "account-part"),
+    (node, part) => {
+      node.className = `account-part part-${part.key}`;
+      node.style.width = captured > 0 ? `${((part.amount / captured) * 100).toFixed(2)}%` : "0";
+    },
+  );
   setAttribute(bar, "aria-label", parts.map((part) => `${part.amount} ${part.words}`).join(", "));
 }
 
 function showDrops(dropped, history) {
   byId("drops-title").hidden = dropped.length === 0;
-  const rows = dropped.sort((one, other) => other[1] - one[1]).map(([reason, amount]) => {
-    const perSecond = history.dropRate(reason);
-    return { key: reason, words: dropWords(reason), note: perSecond >= 0.05 ? `now ${rate(perSecond)}/s` : "", value: count(amount) };
-  });
+  const rows = dropped
+    .sort((one, other) => other[1] - one[1])
+    .map(([reason, amount]) => {
+      const perSecond = history.dropRate(reason);
+      return {
+        key: reason,
+        words: dropWords(reason),
+        note: perSecond >= 0.05 ? `now ${rate(perSecond)}/s` : "",
+        value: count(amount),
+      };
+    });
   syncRows(byId("drops"), rows);
 }
 
 /** Show one row per model stage. */
 export function showStages(stages = []) {
   byId("stages-card").hidden = stages.length === 0;
-  const create = () => element("li", "stage-row",
-    element("div", "stage-name", element("strong"), element("span", "stage-kind")),
-    element("span", "stage-variant"), element("ul", "stage-facts"), element("p", "stage-error"));
-  syncChildren(byId("stages"), stages, (stage) => stage.name, create, (node, stage) => {
-    const [name, variant, facts, error] = node.children;
-    setText(name.children[0], stage.name);
-    setText(name.children[1], kindWords(stage.kind));
-    setText(variant, stage.variant ?? "");
-    variant.hidden = !stage.variant;
-    showFacts(facts, stage);
-    const trouble = troubleOf(stage);
-    error.hidden = !trouble;
-    setText(error, trouble);
-  });
+  const create = () =>
+    element(
+      "li",
+      "stage-row",
+      element("div", "stage-name", element("strong"), element("span", "stage-kind")),
+      element("span", "stage-variant"),
+      element("ul", "stage-facts"),
+      element("p", "stage-error"),
+    );
+  syncChildren(
+    byId("stages"),
+    stages,
+    (stage) => stage.name,
+    create,
+    (node, stage) => {
+      const [name, variant, facts, error] = node.children;
+      setText(name.children[0], stage.name);
+      setText(name.children[1], kindWords(stage.kind));
+      setText(variant, stage.variant ?? "");
+      variant.hidden = !stage.variant;
+      showFacts(facts, stage);
+      const trouble = troubleOf(stage);
+      error.hidden = !trouble;
+      setText(error, trouble);
+    },
+  );
 }
 
 function troubleOf(stage) {
@@ -106,31 +190,62 @@ function showFacts(list, stage) {
   const facts = [
     { key: "ips", words: "inferences/s", value: rate(stage.ips) },
     { key: "cost", words: "predicted", value: `${ms(stage.predicted_ms)} ms` },
-    { key: "reused", words: stage.max_age_ms ? `reused (≤ ${ms(stage.max_age_ms)} ms old)` : "reused", value: all ? `${percent(reuses / all)} %` : "–" },
+    {
+      key: "reused",
+      words: stage.max_age_ms ? `reused (≤ ${ms(stage.max_age_ms)} ms old)` : "reused",
+      value: all ? `${percent(reuses / all)} %` : "–",
+    },
     { key: "errors", words: "errors", value: count(stage.errors ?? 0), tone: stage.errors > 0 ? "bad" : "" },
   ];
   if (skips > 0) facts.splice(3, 0, { key: "skips", words: "skipped", value: `${percent(skips / all)} %` });
   const create = () => element("li", "fact", element("span", "fact-value"), element("span", "fact-words"));
-  syncChildren(list, facts, (fact) => fact.key, create, (node, fact) => {
-    node.className = fact.tone ? `fact tone-${fact.tone}` : "fact";
-    setText(node.children[0], fact.value);
-    setText(node.children[1], fact.words);
-  });
+  syncChildren(
+    list,
+    facts,
+    (fact) => fact.key,
+    create,
+    (node, fact) => {
+      node.className = fact.tone ? `fact tone-${fact.tone}` : "fact";
+      setText(node.children[0], fact.value);
+      setText(node.children[1], fact.words);
+    },
+  );
 }
 
 /** Show what arrives here, and what the server sends and reads. */
 export function showBrowser(stream, player) {
   const { frames } = player;
   const { encoder = {}, source = {} } = stream;
-  const sourceFacts = [size(source.width, source.height), source.fps ? `${rate(source.fps)} fps` : "", source.codec ?? ""].filter(Boolean).join(" · ");
+  const sourceFacts = [
+    size(source.width, source.height),
+    source.fps ? `${rate(source.fps)} fps` : "",
+    source.codec ?? "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
   const rows = [
     { key: "jitter", words: "waits in the jitter buffer", value: `${ms(frames.jitterBufferMs)} ms` },
-    { key: "lost", words: "packets lost", value: `${percent(frames.lostShare)} %`, tone: frames.lostShare > 0.02 ? "bad" : "" },
-    { key: "rate", words: encoder?.codec ? `sent as ${encoder.codec}` : "sent", note: encoder?.target_bps ? `of ${bitRate(encoder.target_bps)}` : "", value: bitRate(encoder?.bitrate_bps) },
+    {
+      key: "lost",
+      words: "packets lost",
+      value: `${percent(frames.lostShare)} %`,
+      tone: frames.lostShare > 0.02 ? "bad" : "",
+    },
+    {
+      key: "rate",
+      words: encoder?.codec ? `sent as ${encoder.codec}` : "sent",
+      note: encoder?.target_bps ? `of ${bitRate(encoder.target_bps)}` : "",
+      value: bitRate(encoder?.bitrate_bps),
+    },
     ...(encoder?.error ? [{ key: "encoder", words: "encoder", value: encoder.error, tone: "bad" }] : []),
     { key: "viewers", words: "watching this stream", value: count(stream.viewers) },
     { key: "source", words: "source", value: sourceFacts },
-    { key: "decode", words: "source decode errors", value: count(source.decode_errors), tone: source.decode_errors > 0 ? "busy" : "" },
+    {
+      key: "decode",
+      words: "source decode errors",
+      value: count(source.decode_errors),
+      tone: source.decode_errors > 0 ? "busy" : "",
+    },
     { key: "reconnects", words: "source reconnects", value: count(source.reconnects) },
   ];
   syncRows(byId("browser-rows"), rows);

@@ -75,7 +75,10 @@ export class Player {
 
   /** Play after a tap: browsers allow it inside the click. */
   tap() {
-    this.video.play().then(() => this.#become("playing"), () => {});
+    this.video.play().then(
+      () => this.#become("playing"),
+      () => {},
+    );
   }
 
   /** End the session, also on the server, while the page goes away. */
@@ -186,6 +189,13 @@ export class Player {
 
 function reasonOf(error) {
   if (!(error instanceof WhepError)) return "setup";
-  const byStatus = { 0: "unreachable", 401: "unauthorized", 403: "unauthorized", 404: "unknown", 409: "not_live", 503: "busy" };
+  const byStatus = {
+    0: "unreachable",
+    401: "unauthorized",
+    403: "unauthorized",
+    404: "unknown",
+    409: "not_live",
+    503: "busy",
+  };
   return byStatus[error.status] ?? "refused";
 }

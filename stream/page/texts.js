@@ -89,9 +89,16 @@ export function overlayFor(view) {
     const problem = streamProblem(view);
     if (problem) return problem;
   }
-  if (player.phase === "tap") return { kind: "tap", title: "Ready to play", detail: "The browser wants a tap before it plays video.", action: "Play" };
+  if (player.phase === "tap")
+    return {
+      kind: "tap",
+      title: "Ready to play",
+      detail: "The browser wants a tap before it plays video.",
+      action: "Play",
+    };
   if (player.failure) return playerFailure(view);
-  if (player.phase === "opening" || player.phase === "held") return { kind: "opening", title: "Opening the stream", detail: "", isBusy: true };
+  if (player.phase === "opening" || player.phase === "held")
+    return { kind: "opening", title: "Opening the stream", detail: "", isBusy: true };
   if (silenceMs !== null && silenceMs >= 2000) return silent(silenceMs);
   return null;
 }
@@ -99,7 +106,8 @@ export function overlayFor(view) {
 const UNSUPPORTED = {
   kind: "unsupported",
   title: "This browser cannot play WebRTC video",
-  detail: "WebRTC is missing or switched off here. Try a current Chrome, Edge, Firefox or Safari, or allow WebRTC in the browser's settings and extensions.",
+  detail:
+    "WebRTC is missing or switched off here. Try a current Chrome, Edge, Firefox or Safari, or allow WebRTC in the browser's settings and extensions.",
 };
 
 const UNAUTHORIZED = {
@@ -109,10 +117,11 @@ const UNAUTHORIZED = {
 };
 
 function serverGone({ server, now }) {
-  const why = {
-    timeout: "The server takes too long to answer.",
-    broken: "Something answers, but it is not a Livelens server.",
-  }[server.reason] ?? "The server does not answer. It may be restarting, or the network is down.";
+  const why =
+    {
+      timeout: "The server takes too long to answer.",
+      broken: "Something answers, but it is not a Livelens server.",
+    }[server.reason] ?? "The server does not answer. It may be restarting, or the network is down.";
   return {
     kind: "server",
     title: "Connection to the server lost",
@@ -129,8 +138,19 @@ function nextTry(retryAt, attempt, now) {
 }
 
 function streamProblem({ stream, wanted, streamCount }) {
-  if (streamCount === 0) return { kind: "none", title: "No streams yet", detail: "The server runs, but nothing is set up to play. Start it with a source, or send a camera to it; the stream shows up here by itself." };
-  if (!stream && wanted !== null) return { kind: "unknown", title: `There is no stream “${wanted}”`, detail: "It may have been removed or renamed. Choose one of the streams of this server." };
+  if (streamCount === 0)
+    return {
+      kind: "none",
+      title: "No streams yet",
+      detail:
+        "The server runs, but nothing is set up to play. Start it with a source, or send a camera to it; the stream shows up here by itself.",
+    };
+  if (!stream && wanted !== null)
+    return {
+      kind: "unknown",
+      title: `There is no stream “${wanted}”`,
+      detail: "It may have been removed or renamed. Choose one of the streams of this server.",
+    };
   if (!stream) return { kind: "choose", title: "Choose a stream", detail: "" };
   return sourceProblem(stream);
 }
@@ -149,17 +169,44 @@ function sourceProblem(stream) {
     case "retrying":
       return { kind: "source", title: `Retrying ${place}`, detail: message || fallback, isBusy: true };
     case "stalled":
-      return { kind: "source", title: `${place} sends no new pictures`, detail: message || "The source is connected but sends nothing. The stream goes on as soon as it does.", isBusy: true };
+      return {
+        kind: "source",
+        title: `${place} sends no new pictures`,
+        detail: message || "The source is connected but sends nothing. The stream goes on as soon as it does.",
+        isBusy: true,
+      };
     case "error":
       return { kind: "source", title: `${place} has stopped`, detail: message || fallback };
     case "finished":
-      return { kind: "finished", title: "The recording has ended", detail: message || `${place} was played to its end.` };
+      return {
+        kind: "finished",
+        title: "The recording has ended",
+        detail: message || `${place} was played to its end.`,
+      };
     case "waiting":
-      return { kind: "source", title: "Waiting for a sender", detail: message || `Nothing is sent to “${stream.name}” yet. It starts here as soon as a camera does.`, isBusy: true };
+      return {
+        kind: "source",
+        title: "Waiting for a sender",
+        detail: message || `Nothing is sent to “${stream.name}” yet. It starts here as soon as a camera does.`,
+        isBusy: true,
+      };
   }
-  if (stream.problem) return { kind: "models", title: "The models could not be started", detail: sentence(stream.problem) };
-  if (!stream.ready) return { kind: "warming", title: "Models are warming up", detail: message || "The first frames are slow, so they are run before anyone watches. This takes a few seconds.", isBusy: true };
-  if (state === "connecting") return { kind: "source", title: `Connecting to ${place}`, detail: message || "Waiting for the first picture.", isBusy: true };
+  if (stream.problem)
+    return { kind: "models", title: "The models could not be started", detail: sentence(stream.problem) };
+  if (!stream.ready)
+    return {
+      kind: "warming",
+      title: "Models are warming up",
+      detail: message || "The first frames are slow, so they are run before anyone watches. This takes a few seconds.",
+      isBusy: true,
+    };
+  if (state === "connecting")
+    return {
+      kind: "source",
+      title: `Connecting to ${place}`,
+      detail: message || "Waiting for the first picture.",
+      isBusy: true,
+    };
   return null;
 }
 
@@ -167,7 +214,10 @@ function playerFailure({ player, now }) {
   const { reason, attempt, retryAt } = player.failure;
   const message = sentence(player.failure.message);
   const [title, detail] = {
-    blocked: ["The video cannot get through", "The server answers, but no picture arrives. A firewall, a VPN or a browser extension may be blocking WebRTC (UDP)."],
+    blocked: [
+      "The video cannot get through",
+      "The server answers, but no picture arrives. A firewall, a VPN or a browser extension may be blocking WebRTC (UDP).",
+    ],
     lost: ["Video connection lost", "The connection to the server broke off."],
     silent: ["No new picture", "The server sends nothing on this connection; opening a new one."],
     unreachable: ["The server did not take the request", "It may be restarting, or the network is down."],

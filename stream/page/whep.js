@@ -85,7 +85,12 @@ function gathered(peer) {
 
 async function post(url, offer, headers, signal) {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(POST_TIMEOUT_MS)]);
-  const request = { method: "POST", body: offer, headers: { ...headers, "Content-Type": "application/sdp" }, signal: limit };
+  const request = {
+    method: "POST",
+    body: offer,
+    headers: { ...headers, "Content-Type": "application/sdp" },
+    signal: limit,
+  };
   let answer;
   let body;
   try {
