@@ -17,6 +17,7 @@ from stream.results import Results
 STRIDES_PX = (8, 16, 32)
 BINS = 11  # a side's distance is a distribution over 0..10 strides
 NMS_IOU = 0.6  # boxes of one class that overlap more are one object; the publisher's setting
+SAME_OBJECT_IOU = 0.85  # boxes of two classes that overlap more are one object seen as two (a van: car and truck)
 CANDIDATES_AT_MOST = 500  # cells that go into suppression, best first; only a very low score= has more
 NETWORK = Network("boxes", (((1, 256, 416, 3), "uint8"),), is_fixed=False)
 
@@ -121,12 +122,17 @@ def _grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.floa
 def suppress(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], class_ids: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return which of the boxes `[N,4]` xyxy stay after non-maximum suppression within each class, best first."""
+    """Return which of the boxes `[N,4]` xyxy stay, best first, after non-maximum suppression.
+
+    Within each class first, then across classes only what overlaps almost wholly.
+    """
     if not len(boxes):
         return np.zeros(0, np.int64)
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), scores.tolist(), class_ids.tolist(), 0.0, NMS_IOU)
     order = np.asarray(kept, np.int64).reshape(-1)
+    one_each = cv2.dnn.NMSBoxes(xywh[order].tolist(), scores[order].tolist(), 0.0, SAME_OBJECT_IOU)
+    order = order[np.asarray(one_each, np.int64).reshape(-1)]
     return order[np.argsort(-scores[order], kind="stable")]
 
 

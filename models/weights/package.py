@@ -82,4 +82,4 @@ class TfjsGraph:
     def added_to(self, node: str) -> str:
         """Return the name of the constant that the next node adds to `node`."""
         adds = (n["input"] for n in self.nodes if n["op"] in ("Add", "AddV2", "BiasAdd"))
-        return next(name for first, name in adds if first == node)
+        return next(str(name) for first, name in adds if first == node)
