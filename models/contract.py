@@ -64,7 +64,10 @@ def _array(value: object, expected: str) -> NDArray[Any]:
     if value is None:
         raise ModelError(f"{expected}, got None; does the model return its picture?")
     detach = getattr(value, "detach", None)  # a torch tensor, which numpy cannot read while it is on a GPU or trains
-    array = np.asarray(detach().cpu() if detach is not None else value)
+    try:
+        array = np.asarray(detach().cpu() if detach is not None else value)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{expected}, got {type(value).__name__}") from error
     if array.dtype == object or array.dtype.kind not in "uifb":
         raise ModelError(f"{expected}, got {type(value).__name__}")
     return array

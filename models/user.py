@@ -163,9 +163,8 @@ def _must_be_given(parameter: inspect.Parameter) -> bool:
 
 
 def _check_options(name: str, parameters: Mapping[str, inspect.Parameter], options: Mapping[str, str]) -> None:
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key, text in options.items():
-        if key not in parameters or key == "target":
+        if key == "target" or (key not in parameters and not takes_any):
             known = ", ".join(k for k in parameters if k not in ("image", "target")) or "none"
             raise ModelError(f"{name}: no option {key!r} (got {key}={text}); it takes {known}")
