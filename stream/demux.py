@@ -85,27 +85,28 @@ class DemuxReader:
 
     def read(self, attempt: Attempt) -> None:
         """Read to the end, a failure or the stop; see `stream.intake.Reader`."""
-        with interrupted_by(attempt.stop), closing(self._open(attempt)) as container:
-            stream = self._video(container)
-            is_paced = self._is_paced(container)
-            attempt.opened(_media(stream, is_paced))
-            pump = _Pump(attempt, stream, is_paced, has_clock=is_paced or container.format.name not in NO_CLOCK)
+        with closing(self._open(attempt)) as container:  # closed uninterrupted: RTSP says TEARDOWN then
+            self._play(container, attempt)
+
+    def _play(self, container: InputContainer, attempt: Attempt) -> None:
+        stream = self._video(container)
+        is_paced = self._is_paced(container)
+        attempt.opened(_media(stream, is_paced))
+        pump = _Pump(attempt, stream, is_paced, has_clock=is_paced or container.format.name not in NO_CLOCK)
+        with interrupted_by(attempt.stop):
             for packet in self._packets(container, stream, attempt):
                 if not pump.take(packet):
                     return
-            is_recording = is_paced and bool(container.duration)
-        if not is_recording and self._input.is_live:
+        is_recording = is_paced and bool(container.duration)
+        if self._input.is_live and not is_recording and not attempt.stop.is_set():
             raise SourceError(f"{self._input.display}: the other side ended the stream", SourceCode.REMOVED)
 
     def _open(self, attempt: Attempt) -> InputContainer:
+        timeouts = (attempt.open_timeout_s, attempt.read_timeout_s)
+        options = dict(self._input.options)
         try:
-            return av.open(
-                self._input.target,
-                "r",
-                self._input.format,
-                options=dict(self._input.options),
-                timeout=(attempt.open_timeout_s, attempt.read_timeout_s),
-            )
+            with interrupted_by(attempt.stop):
+                return av.open(self._input.target, "r", self._input.format, options=options, timeout=timeouts)
         except FFmpegError as error:
             is_late = time.monotonic() - attempt.started_s >= attempt.open_timeout_s * 0.95
             raise source_error(error, self._input.display, self._input.kind, is_late=is_late) from None

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from stream.broadcast import Broadcast
 from stream.clock import Clock, ns_to_ms
 from stream.compose import Composer
-from stream.device import Completed, Device, run_aside
+from stream.device import Device, run_aside
 from stream.errors import StreamError
 from stream.frame import Frame
 from stream.pipeline import Pipeline, PipelineStream
@@ -54,7 +54,7 @@ class LiveStream:
     def __init__(self, parts: StreamParts, pipeline: Pipeline, device: Device, clock: Clock) -> None:
         self.name = parts.name
         self.is_ready = False
-        self.problem: str | None = None  # why the models could not be started; None otherwise
+        self.problem: str | None = None  # which model is missing and why; None while all are there
         self.counts = FrameCounts()
         self.latency = Latency()
         self.broadcast: Broadcast | None = None  # None until the models are warm
@@ -76,17 +76,20 @@ class LiveStream:
         self._source.start()
 
     async def warm_up(self) -> None:
-        """Load the models, wait for the first frame's size, compile, and open the stream."""
+        """Load the models, wait for the first frame's size, compile, and open the stream.
+
+        A model that cannot be loaded is left out and named in `problem`; the video goes on without it.
+        """
         loading = [run_aside(self._clock, load) for load in self._parts.load_stages]
-        try:
-            self._loaded = [_value(await done) for done in loading]
-            height, width = await self._size
-            for loaded in self._loaded:
-                await self._warm(loaded, height, width)
-        except StreamError as error:
-            self.problem = str(error)
-            log.error("%s: %s", self.name, error)
-            return
+        for done in loading:
+            completed = await done
+            if completed.error is None:
+                self._loaded.append(completed.value)
+            else:
+                self._left_out(completed.error)
+        height, width = await self._size
+        for loaded in self._loaded:
+            await self._warm(loaded, height, width)
         await self._open()
 
     async def stop(self) -> None:
@@ -159,15 +162,23 @@ class LiveStream:
 
     async def _warm(self, loaded: LoadedStage, height: int, width: int) -> None:
         lane = self._device.lane(loaded.stage.kind, loaded.stage.name)
-        costs_ns = _value(await self._device.submit(lane, lambda: loaded.warm(height, width)))
-        for cost_ns in costs_ns:
+        completed = await self._device.submit(lane, lambda: loaded.warm(height, width))
+        if completed.error is not None:  # it may be better on a real picture; if not, its breaker opens
+            log.warning("%s: %s failed while warming up: %s", self.name, loaded.stage.name, completed.error)
+            return
+        for cost_ns in completed.value:
             self._pipeline.observe(loaded.stage, height, width, cost_ns)
+
+    def _left_out(self, error: BaseException) -> None:
+        """Note a model that could not be loaded."""
+        self.problem = str(error) if isinstance(error, StreamError) else f"{type(error).__name__}: {error}"
+        log.error("%s: a model is left out: %s", self.name, self.problem)
 
     async def _open(self) -> None:
         stages = [loaded.stage for loaded in self._loaded]
         composer = Composer(any(stage.background for stage in stages))
         if any(stage.kind is StageKind.RECOGNIZE for stage in stages):
-            _value(await run_aside(self._clock, composer.warm))
+            await run_aside(self._clock, composer.warm)
         fps = self._source.status().fps_measured or 30.0
         self.broadcast = Broadcast(self.name, self._clock, composer, self._on_sent, self._on_dropped, fps)
         self._inner = self._pipeline.attach(self.name, stages, self._parts.budget_ns, self.broadcast.put, self.counts)
@@ -249,8 +260,3 @@ def _stage_json(stage: Stage) -> dict[str, Any]:
         "max_age_ms": ns_to_ms(stage.max_age_ns),
     }
 
-
-def _value(completed: Completed) -> Any:
-    if completed.error is not None:
-        raise completed.error
-    return completed.value

@@ -73,8 +73,12 @@ class Server:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        waiting = [s.name for s in self._streams.values() if not s.is_ready and not _waits_for_publisher(s)]
-        return web.json_response({"ready": not waiting, "waiting_for": waiting}, status=503 if waiting else 200)
+        streams = self._streams.values()
+        waiting = [s.name for s in streams if not s.is_ready and not _waits_for_publisher(s)]
+        problems = {s.name: s.problem for s in streams if s.problem}
+        is_ready = not waiting and not problems
+        found = {"ready": is_ready, "waiting_for": waiting, "problems": problems}
+        return web.json_response(found, status=200 if is_ready else 503)
 
     async def _get_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
@@ -117,8 +121,6 @@ def _waits_for_publisher(stream: LiveStream) -> bool:
 
 def _why_not_live(stream: LiveStream) -> str:
     status = stream.source_status()
-    if stream.problem:
-        return f"the models could not be started: {stream.problem}"
     if status.state is SourceState.RUNNING:
         return "the models are warming up; try again in a moment"
     return status.message or f"the source is {status.state.value}"

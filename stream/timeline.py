@@ -28,8 +28,8 @@ def ticks_to_ns(ticks: int) -> int:
 
 
 def ns_to_ticks(value_ns: int) -> int:
-    """Convert nanoseconds to ticks of 1/90000 s."""
-    return value_ns * TICKS_HZ // NS_PER_S
+    """Convert nanoseconds to ticks of 1/90000 s, to the nearest."""
+    return (value_ns * TICKS_HZ + NS_PER_S // 2) // NS_PER_S
 
 
 def sane_fps(fps: float | Fraction | None) -> float | None:

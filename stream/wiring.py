@@ -24,11 +24,11 @@ CUDA_SIZE = (1280, 720)
 class WarmStage:
     """A stage made of a model. A mask is never reused: an aged one leaves a ghost at the edge of whoever moves."""
 
-    def __init__(self, model: "Model", kind: StageKind, threads: int) -> None:
+    def __init__(self, model: "Model", kind: StageKind, threads: int, name: str = "") -> None:
         card = model.card
         self._model = model
         self.stage = Stage(
-            name=card.name.partition("/")[0] if "/" in card.name else card.name,
+            name=name or stage_name(card.name),
             kind=kind,
             model=model,
             variant=model.variant,
@@ -79,20 +79,32 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock) -> StreamPa
     return StreamParts(config.name, ms_to_ns(config.budget_ms), _loaders(names, device), open_it)
 
 
+def stage_name(model: str) -> str:
+    """Return the short name of a model, as the page and the metrics show it: boxes, style, Brightness."""
+    head, _, rest = model.partition(":")
+    is_own = head.endswith(".py") or "/" not in head and rest[:1].isalpha() and "=" not in rest.partition(":")[0]
+    return rest.partition(":")[0] if is_own else head.partition("/")[0]
+
+
 def _loaders(names: list[tuple[str, StageKind]], device: Device) -> list[Callable[[], LoadedStage]]:
     """Return one loader per model. A generation model may use every core; recognition one each."""
     loaders: list[Callable[[], LoadedStage]] = []
-    for name, kind in names:
+    taken: list[str] = []
+    for model, kind in names:
         threads = device.capacity if kind is StageKind.GENERATE else 1
-        loaders.append(partial(_load, name, kind, device.name, threads))
+        name = stage_name(model)
+        taken.append(name)
+        if (count := taken.count(name)) > 1:  # two of a kind: boxes, boxes-2
+            name = f"{name}-{count}"
+        loaders.append(partial(_load, model, kind, device.name, threads, name))
     return loaders
 
 
-def _load(name: str, kind: StageKind, device: str, threads: int) -> WarmStage:
+def _load(model: str, kind: StageKind, device: str, threads: int, name: str) -> WarmStage:
     from models.base import Kind, Target
     from models.registry import load
 
-    return WarmStage(load(name, Target(device, threads), kind=Kind(kind.value)), kind, threads)
+    return WarmStage(load(model, Target(device, threads), kind=Kind(kind.value)), kind, threads, name)
 
 
 def device_text(device: Device) -> str:

@@ -22,12 +22,12 @@ START_TIMEOUT_S = 60.0  # the first start on a machine compiles the networks; lo
 class Served:
     """A running server: its address, its log, and its process."""
 
-    def __init__(self, arguments: list[str], log_path: Path, env: dict[str, str]) -> None:
+    def __init__(self, command: list[str], log_path: Path, env: dict[str, str]) -> None:
         self.log_path = log_path
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "stream", "serve", *arguments, "--port", "0"],
+            [sys.executable, "-u", *command, "--port", "0"],
             cwd=ROOT,
-            env=os.environ | env,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
             stdout=subprocess.PIPE,
             stderr=log_path.open("wb"),
             text=True,
@@ -78,9 +78,10 @@ class Served:
 
 
 @contextmanager
-def serve(*arguments: str, log_path: Path, env: dict[str, str] | None = None) -> Iterator[Served]:
-    """Serve on any free port until the block ends."""
-    served = Served(list(arguments), log_path, env or {})
+def serve(*arguments: str, log_path: Path, env: dict[str, str] | None = None, script: str = "") -> Iterator[Served]:
+    """Serve on any free port until the block ends; `script` is a program that serves, in place of the command."""
+    command = [script] if script else ["-m", "stream", "serve"]
+    served = Served([*command, *arguments], log_path, env or {})
     try:
         yield served
     finally:

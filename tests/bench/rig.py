@@ -17,7 +17,7 @@ from stream.lag import LoopLag
 from stream.live import LiveStream, LoadedStage, StreamParts
 from stream.mailbox import Closed
 from stream.pipeline import Pipeline
-from stream.source import SourceCounters, SourceKind, SourceSpec, SourceState, SourceStatus, sample_clip
+from stream.source import SourceCounters, SourceState, SourceStatus, parse_source, sample_clip
 from stream.trace import Step, Trace
 
 TICKS = Fraction(1, 90_000)
@@ -25,7 +25,7 @@ TICKS = Fraction(1, 90_000)
 
 def clip_pictures(count: int, size: tuple[int, int]) -> list[Picture]:
     """Return `count` pictures spread over the sample clip, at (width, height)."""
-    with av.open(str(sample_clip())) as container:
+    with av.open(sample_clip().target) as container:
         every = [frame.to_ndarray(width=size[0], height=size[1], format="rgb24") for frame in container.decode(video=0)]
     return [np.ascontiguousarray(every[index * len(every) // count]) for index in range(count)]
 
@@ -34,7 +34,7 @@ class ReadySource:
     """Gives the same few pictures in turn, `fps` a second: no demuxing, no decoding."""
 
     def __init__(self, emit: Callable[[Frame], None], clock: Clock, pictures: Sequence[Picture], fps: float) -> None:
-        self.spec = SourceSpec(SourceKind.TEST, "ready-made frames")
+        self.spec = parse_source("test:")
         self._emit, self._clock, self._pictures, self._fps = emit, clock, pictures, fps
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ready source", daemon=True)

@@ -59,13 +59,13 @@ def share_seen(page: Page, served: Served, seconds: float = 6.0) -> float:
 
 def clip_frames() -> np.ndarray:
     """Return every third frame of the sample clip, [N,90,160,3] int16."""
-    with av.open(str(sample_clip())) as container:
+    with av.open(sample_clip().target) as container:
         frames = [f.to_ndarray(width=SMALL[0], height=SMALL[1], format="rgb24") for f in container.decode(video=0)]
     return np.array(frames[::3], np.int16)
 
 
 def test_the_sample_clip_plays_moving_styled_and_complete(page: Page, tmp_path: Path) -> None:
-    with serve(str(sample_clip()), log_path=tmp_path / "log") as served:
+    with serve(sample_clip().address, log_path=tmp_path / "log") as served:
         watch(page, served)
         first = snapshot(page)
         assert share_seen(page, served) >= 0.9
@@ -80,7 +80,7 @@ def test_the_sample_clip_plays_moving_styled_and_complete(page: Page, tmp_path: 
 
 def test_the_person_is_left_as_it_is_and_the_background_is_painted(page: Page, tmp_path: Path) -> None:
     """With a flat-out budget and few frames a second, compare each region with the nearest frame of the clip."""
-    with serve(str(sample_clip()), "--fps", "10", log_path=tmp_path / "log") as served:
+    with serve(sample_clip().address, "--fps", "10", log_path=tmp_path / "log") as served:
         watch(page, served)
         originals = clip_frames()
         for _ in range(60):

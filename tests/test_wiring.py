@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.clock import MonotonicClock
+from stream.config import StreamConfig
+from stream.device import CpuDevice
+from stream.errors import ConfigError
+from stream.results import Results
+from stream.scheduler import StageKind
+from stream.wiring import stage_name, stream_parts
+
+OWN = """
+from stream.results import Results
+
+class Bright:
+    def __init__(self, above="100"):
+        self.above = float(above)
+    def __call__(self, image):
+        return Results(classes=(("bright" if image.mean() > self.above else "dark", 1.0),))
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("boxes/coco", "boxes"),
+        ("style:where=background", "style"),
+        ("style/12:strength=0.5", "style"),
+        ("path/to/file.py:Class:key=value", "Class"),
+        ("package.module:factory", "factory"),
+    ],
+)
+def test_a_stage_has_a_short_name(model: str, name: str) -> None:
+    assert stage_name(model) == name
+
+
+def test_own_models_and_registry_models_become_stages(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(OWN)
+    clock = MonotonicClock()
+    config = StreamConfig(source="test:", recognize=[f"{own}:Bright:above=10", f"{own}:Bright", "mask/person"])
+    parts = stream_parts(config, CpuDevice(clock, 2), clock)
+    stages = [load().stage for load in parts.load_stages]
+    assert [s.name for s in stages] == ["Bright", "Bright-2", "mask"]
+    assert stages[2].max_age_ns == 0  # a mask is never reused
+    assert all(s.kind is StageKind.RECOGNIZE for s in stages)
+    found = stages[0].model(np.full((8, 8, 3), 50, np.uint8))
+    assert isinstance(found, Results) and found.classes[0][0] == "bright"
+
+
+def test_warming_a_stage_measures_its_cost() -> None:
+    clock = MonotonicClock()
+    parts = stream_parts(StreamConfig(source="test:", generate="style:where=background"), CpuDevice(clock, 2), clock)
+    [load] = parts.load_stages
+    loaded = load()
+    assert loaded.stage.background and loaded.stage.threads == 2
+    assert all(cost_ns > 0 for cost_ns in loaded.warm(64, 96))
+    loaded.close()
+
+
+def test_a_wrong_address_is_refused_before_anything_is_made() -> None:
+    clock = MonotonicClock()
+    with pytest.raises(ConfigError):
+        stream_parts(StreamConfig(source="nowhere.mp4"), CpuDevice(clock), clock)
