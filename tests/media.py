@@ -42,9 +42,12 @@ RECIPES = {
     "audioonly.mp4": "-f lavfi -i sine=d=1 -c:a aac",
     "upright.mp4": "-f lavfi -i color=c=red:s=320x180:r=30:d=0.3 -f lavfi -i color=c=blue:s=160x90:r=30:d=0.3 "
     f"-filter_complex overlay=0:0 {H264} -bf 0",  # a blue quarter at the top left
-    "turned90.mp4": "-i {upright.mp4} -c copy -metadata:s:v rotate=90",  # a quarter turn clockwise makes it upright
+    "turned90.mp4": "-i {upright.mp4} -c copy -metadata:s:v rotate=90",
     "turned270.mp4": "-i {upright.mp4} -c copy -metadata:s:v rotate=270",
     "turned180.mp4": "-i {upright.mp4} -c copy -metadata:s:v rotate=180",
+    "shown90.mp4": f"-i {{turned90.mp4}} {H264} -bf 0",  # ffmpeg turns the pixels as the file says
+    "shown180.mp4": f"-i {{turned180.mp4}} {H264} -bf 0",
+    "shown270.mp4": f"-i {{turned270.mp4}} {H264} -bf 0",
     "anamorphic.mp4": f"-f lavfi -i testsrc2=s=360x288:r=25:d=0.4 -vf setsar=2 {H264} -bf 0",
     "slow.mp4": f"-f lavfi -i testsrc2=s=320x180:r=5:d=2 {H264} -bf 0",
     "mjpeg.avi": "-f lavfi -i testsrc2=s=320x180:r=30:d=0.5 -c:v mjpeg -q:v 4",

@@ -10,6 +10,7 @@ from stream.address import SourceKind
 from stream.averrors import source_error
 from stream.errors import SourceCode
 
+INVALID = 1094995529  # AVERROR_INVALIDDATA, as PyAV gives it
 SHOWN = "rtsp://admin:***@host/x"
 
 
@@ -26,7 +27,7 @@ SHOWN = "rtsp://admin:***@host/x"
         (FFmpegError(errno.EBUSY, "busy"), SourceCode.REFUSED, True),
         (FFmpegError(errno.ETIMEDOUT, "late"), SourceCode.TIMEOUT, True),
         (FFmpegError(errno.EIO, "Input/output error"), SourceCode.NOT_FOUND, True),
-        (av.error.InvalidDataError(1, "Invalid data"), SourceCode.INVALID_DATA, True),
+        (av.error.InvalidDataError(INVALID, "Invalid data"), SourceCode.INVALID_DATA, True),
     ],
 )
 def test_each_failure_has_its_code(error: FFmpegError, code: SourceCode, is_retryable: bool) -> None:
@@ -37,12 +38,12 @@ def test_each_failure_has_its_code(error: FFmpegError, code: SourceCode, is_retr
 
 
 def test_whatever_fails_after_its_timeout_timed_out() -> None:
-    error = av.error.InvalidDataError(1, "Invalid data")
+    error = av.error.InvalidDataError(INVALID, "Invalid data")
     assert source_error(error, SHOWN, SourceKind.RTSP, is_late=True).code is SourceCode.TIMEOUT
 
 
 def test_a_broken_file_is_not_tried_again() -> None:
-    error = av.error.InvalidDataError(1, "Invalid data")
+    error = av.error.InvalidDataError(INVALID, "Invalid data")
     assert not source_error(error, "a.mp4", SourceKind.FILE, is_late=False).is_retryable
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rtsp import RtspCamera
+from tests.rtsp import Camera
 from tests.server import ROOT, serve
 
 DEMOS = sorted(path.name for path in (ROOT / "demos").glob("[0-9]*.py"))
@@ -29,13 +29,15 @@ def test_webcam_shows_a_painted_picture(tmp_path: Path) -> None:
 
 
 def test_rtsp_to_browser_runs_a_model_of_its_own(tmp_path: Path) -> None:
-    with RtspCamera() as camera, serve(
-        camera.address, script="demos/02_rtsp_to_browser.py", log_path=tmp_path / "log"
-    ) as served:
-        served.wait_until_ready()
-        served.wait_until(lambda: served.stream("camera")["frames"]["shown"] > 10, what="frames")
-        stages = {s["name"]: s for s in served.stream("camera")["stages"]}
-        assert stages["Brightness"]["runs"] > 0 and stages["Brightness"]["errors"] == 0
+    camera = Camera().start()
+    try:
+        with serve(camera.url, script="demos/02_rtsp_to_browser.py", log_path=tmp_path / "log") as served:
+            served.wait_until_ready()
+            served.wait_until(lambda: served.stream("camera")["frames"]["shown"] > 10, what="frames")
+            stages = {s["name"]: s for s in served.stream("camera")["stages"]}
+            assert stages["Brightness"]["runs"] > 0 and stages["Brightness"]["errors"] == 0
+    finally:
+        camera.kill()
 
 
 @pytest.mark.parametrize(("budget", "code"), [("100000", 0), ("1", 1)])

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from stream.source import sample_clip
+from tests.rtsp import Camera
 from tests.server import Served, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -94,12 +95,33 @@ def test_the_person_is_left_as_it_is_and_the_background_is_painted(page: Page, t
         pytest.fail("no picture had a person left alone before a painted background")
 
 
-def test_a_live_rtsp_stream_plays_complete(page: Page, tmp_path: Path, rtsp_address: str) -> None:
-    with serve(rtsp_address, "--generate", "style", log_path=tmp_path / "log") as served:
+@pytest.fixture
+def camera() -> Iterator[Camera]:
+    """A camera of 640x360 at 25 fps, with a moving ball."""
+    launch = (
+        "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=25/1 "
+        "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+    )
+    made = Camera("--launch", launch).start()
+    yield made
+    made.kill()
+
+
+def test_a_live_rtsp_stream_plays_complete_and_comes_back_after_its_camera_died(
+    page: Page, tmp_path: Path, camera: Camera
+) -> None:
+    with serve(camera.url, "--generate", "style", log_path=tmp_path / "log") as served:
         watch(page, served)
         first = snapshot(page)
         assert share_seen(page, served) >= 0.9
         assert np.abs(first.astype(int) - snapshot(page)).mean() > 0.5
+        camera.kill()
+        page.wait_for_function("() => !document.getElementById('overlay').hidden", timeout=20_000)
+        served.wait_until(lambda: served.stream()["source"]["state"] == "retrying", 20, "retrying")
+        camera.start()
+        before = page.evaluate("livelens.frames")
+        page.wait_for_function(f"() => livelens.frames > {before + 20}", timeout=60_000)
+        assert served.stream()["source"]["reconnects"] >= 1
 
 
 @pytest.mark.parametrize("color", [(32, 160, 96), (200, 40, 40), (20, 30, 220)])
