@@ -39,8 +39,8 @@ class Converter:
             interpolation=Interpolation.AREA if shrinks else Interpolation.BILINEAR,
             threads=1,
         )
-        picture: Picture = scaled.to_ndarray()  # type: ignore[assignment]  # rgb24 is uint8; a view when rows are packed
-        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+        picture: Picture = scaled.to_ndarray()  # type: ignore[assignment]  # rgb24 is uint8
+        return np.ascontiguousarray(np.rot90(picture, turns))  # copies only when turned, or when rows are padded
 
 
 def quarter_turns(frame: VideoFrame) -> int:

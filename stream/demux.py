@@ -103,7 +103,7 @@ class DemuxReader:
 
     def _open(self, attempt: Attempt) -> InputContainer:
         timeouts = (attempt.open_timeout_s, attempt.read_timeout_s)
-        options = dict(self._input.options)
+        options = {**dict(self._input.options), "max_pixels": str(MAX_PIXELS)}  # also for FFmpeg's own first look
         try:
             with interrupted_by(attempt.stop):
                 return av.open(self._input.target, "r", self._input.format, options=options, timeout=timeouts)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from stream.clock import Clock
+from stream.clock import NS_PER_S, Clock
 from stream.errors import SourceError
 from stream.fit import Fit, fit
 from stream.frame import Frame, Picture
@@ -22,6 +22,7 @@ from stream.timeline import TIME_BASE, Pacer, RateLimit, RateMeter, Timeline, sa
 from stream.trace import Step, Trace
 
 log = logging.getLogger(__name__)
+SETTLE_NS = NS_PER_S // 2
 WARN_EVERY_S = 1.0  # STYLE: a warning at most once a second per cause
 
 
@@ -84,6 +85,7 @@ class Intake:
         self._wish = wish
         self._limit = RateLimit(wish.fps)
         self._meter = RateMeter()
+        self._settled_ns = 0  # before it, pictures are not metered: a live source begins with what the analysis held
         self._fits: dict[tuple[int, int, Fraction | float], Fit] = {}  # of the current size only
 
     def opened(self, media: Media) -> None:
@@ -94,6 +96,7 @@ class Intake:
         self.timeline.is_live = not media.is_paced
         self.timeline.set_rate(media.fps)
         self.pacer.set_rate(media.fps)
+        self._settled_ns = 0 if media.is_paced else self.clock.now_ns() + SETTLE_NS
 
     def seam(self, *, is_loop: bool) -> None:
         """Join two stretches of one stream: at a loop, or before a reconnect."""
@@ -114,7 +117,8 @@ class Intake:
     ) -> None:
         """Place one decoded picture in time, fit it and emit it; see `Attempt.picture`."""
         self.counts.decoded += 1
-        self.fps_measured = self._meter.add(captured_ns)
+        if captured_ns >= self._settled_ns:
+            self.fps_measured = self._meter.add(captured_ns)
         placed = self.timeline.place(pts, captured_ns)
         fitted = self._fit(size, aspect)
         if not self._limit.admits(placed):
@@ -222,7 +226,7 @@ class Attempt:
 
         `pts` is in ticks of 1/90000 s, None when missing. `size` is (width, height) of the upright
         picture, `aspect` that of its pixels. `make((width, height))` returns the picture scaled to that
-        size, [H,W,3] uint8 rgb; it is not called for a picture that is not wanted.
+        size, [H,W,3] uint8 rgb, C-contiguous; it is not called for a picture that is not wanted.
         """
         if self.stop.is_set():
             return
@@ -244,9 +248,9 @@ class Attempt:
 
 
 def _framed(image: Picture, fitted: Fit) -> Picture:
-    """Return the picture, contiguous and in the middle of its black frame when it has one."""
+    """Return the picture in the middle of its black frame, when it has one."""
     if fitted.inner == fitted.work:
-        return np.ascontiguousarray(image)
+        return image
     (width, height), (left, top), (inner_width, inner_height) = fitted.work, fitted.offset, fitted.inner
     framed = np.zeros((height, width, 3), np.uint8)
     framed[top : top + inner_height, left : left + inner_width] = image

@@ -1,8 +1,8 @@
 """Real video files for tests, made by ffmpeg when a test first asks for them.
 
-    from tests.media import media  # noqa: F401  (a session fixture)
+from tests.media import media  # noqa: F401  (a session fixture)
 
-    def test_...(media): path = media("base.mp4")
+def test_...(media): path = media("base.mp4")
 """
 
 import shutil
@@ -39,6 +39,8 @@ RECIPES = {
     "-pix_fmt yuv420p -color_range tv -colorspace smpte170m",
     "color_untagged_hd.mp4": "-f lavfi -i color=c=0x20A060:s=1280x720:r=30:d=0.4 "
     "-vf scale=out_color_matrix=bt709:out_range=tv -c:v libx264 -crf 1 -preset ultrafast -pix_fmt yuv420p",
+    "huge.avi": "-f lavfi -i color=s=8000x5000:r=10 -frames:v 1 -c:v mjpeg",
+    "huge.mp4": f"-f lavfi -i color=s=8000x5000:r=10 -frames:v 1 {H264}",
     "audioonly.mp4": "-f lavfi -i sine=d=1 -c:a aac",
     "upright.mp4": "-f lavfi -i color=c=red:s=320x180:r=30:d=0.3 -f lavfi -i color=c=blue:s=160x90:r=30:d=0.3 "
     f"-filter_complex overlay=0:0 {H264} -bf 0",  # a blue quarter at the top left
@@ -76,9 +78,7 @@ def make(name: str, folder: Path) -> Path:
     if name in JOINED:
         path.write_bytes(b"".join(make(part, folder).read_bytes() for part in JOINED[name]))
         return path
-    words = []
-    for word in RECIPES[name].split():
-        words.append(str(make(word[1:-1], folder)) if word.startswith("{") else word)
+    words = [str(make(word[1:-1], folder)) if word.startswith("{") else word for word in RECIPES[name].split()]
     command = [ffmpeg(), "-hide_banner", "-loglevel", "error", "-y", *words, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"

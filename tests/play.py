@@ -1,5 +1,6 @@
 """Play a source in a test and keep what came out."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -63,9 +64,18 @@ def play(address: object, timeout_s: float = 20.0, **wish: Any) -> Player:
 
 def steps(frames: list[Frame]) -> list[int]:
     """Return the pts differences of following frames."""
-    return [after.pts - before.pts for before, after in zip(frames, frames[1:], strict=False)]
+    return [after.pts - before.pts for before, after in itertools.pairwise(frames)]
 
 
 def source_threads(stream: str = "cam") -> list[str]:
     """Return the names of the threads that belong to a source."""
     return [thread.name for thread in threading.enumerate() if thread.name in (f"source-{stream}", f"read-{stream}")]
+
+
+def stop_in_time(player: Player) -> None:
+    """Stop, and see that it took under 2 s and left no thread."""
+    started_s = time.monotonic()
+    player.source.stop()
+    assert time.monotonic() - started_s < 2
+    assert source_threads() == []
+    assert player.state is SourceState.FINISHED

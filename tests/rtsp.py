@@ -1,8 +1,8 @@
 """A real RTSP camera as a fixture: it can die, come back, fall silent, and tell what clients did.
 
-    from tests.rtsp import rtsp  # noqa: F401
+from tests.rtsp import rtsp  # noqa: F401
 
-    def test_...(rtsp): camera = rtsp(); camera.url; camera.kill(); camera.start(); camera.freeze()
+def test_...(rtsp): camera = rtsp(); camera.url; camera.kill(); camera.start(); camera.freeze()
 """
 
 import os
@@ -104,3 +104,10 @@ def rtsp() -> Iterator[Callable[..., Camera]]:
     yield start
     for camera in cameras:
         camera.kill()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]

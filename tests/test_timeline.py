@@ -1,5 +1,6 @@
 """pts that only grow, packets at their time, frames at a rate."""
 
+import itertools
 from fractions import Fraction
 
 from hypothesis import given
@@ -105,7 +106,7 @@ def test_pts_strictly_increase_whatever_comes(
             line.seam()
         out.append(line.place(pts, captured_ns))
     assert all(isinstance(pts, int) for pts in out)
-    assert all(after > before for before, after in zip(out, out[1:], strict=False))
+    assert all(after > before for before, after in itertools.pairwise(out))
     assert out[:1] in ([], [0])
 
 
