@@ -118,7 +118,7 @@ LOOKS: tuple[tuple[str, str], ...] = (
     ("print", "teal and cream, two-tone print"),
     ("", "busy stitches in blue and brown"),
 )
-DEFAULT_STYLE = 12  # why: docs/models.md
+DEFAULT_STYLE = 0  # why: docs/models.md
 
 
 def _open(card: Card, target: Target, values: Values) -> StyleModel:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -53,7 +54,10 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
         await _run_until(stop, streams, pipeline, lag)
     finally:
         await _stop(runner, server, streams)
-        device.close()
+        if not device.close():
+            log.warning("a model hangs; leaving without it")
+            logging.shutdown()
+            os._exit(0)  # a thread inside a native library at the interpreter's end would abort the process
     return 0
 
 

@@ -204,10 +204,14 @@ class Broadcast:
         }
 
     def close(self) -> None:
-        """End every feed and the encoder thread. Does not wait for the thread."""
+        """End every feed and let the encoder thread finish its frame. Loop only; see `join`."""
         for feed in list(self._feeds):
             self.remove_viewer(feed)
         self._inbox.close()
+
+    def join(self, timeout_s: float = 1.0) -> None:
+        """Wait for the encoder thread to end. Blocks."""
+        self._thread.join(timeout_s)
 
     def _update_codecs(self) -> None:
         self.codecs = frozenset(feed.codec for feed in self._feeds)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from stream.clock import Clock
+from stream.clock import NS_PER_S, Clock
 from stream.errors import ConfigError
 from stream.mailbox import Closed, Mailbox, Policy
 from stream.scheduler import StageKind
@@ -46,8 +46,12 @@ class Device(Protocol):
         """Start `work` on a free lane. Event loop only; returns at once; the future never raises."""
         ...
 
-    def close(self) -> None:
-        """Finish: no new jobs, workers end when their present job ends. Does not wait for it."""
+    def close(self, timeout_s: float = 1.0) -> bool:
+        """Take no new jobs and wait for the present ones; return False when one did not end in time.
+
+        Blocks, so not for a loop that still has work to do. A worker inside a native library when the
+        interpreter ends would abort the process, hence the wait.
+        """
         ...
 
 
@@ -73,6 +77,11 @@ class _Lane:
 
     def close(self) -> None:
         self._jobs.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the worker to end, and return whether it did."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         while True:
@@ -120,9 +129,12 @@ class _LaneDevice:
         self._lanes[lane].submit(_Job(work, done, loop))
         return done
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = 1.0) -> bool:
         for lane in self._lanes.values():
             lane.close()
+        until_ns = self._clock.now_ns() + round(timeout_s * NS_PER_S)
+        ended = [lane.join(max(0.0, (until_ns - self._clock.now_ns()) / NS_PER_S)) for lane in self._lanes.values()]
+        return all(ended)
 
     def _context(self, lane: str) -> Callable[[], AbstractContextManager[Any]]:
         return nullcontext

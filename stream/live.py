@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ from stream.stats import FrameCounts, Latency, Rate
 from stream.trace import Step
 
 log = logging.getLogger(__name__)
+
+STOP_MODELS_S = 1.0  # a usual model answers within a tenth of this
 
 
 class LoadedStage(Protocol):
@@ -93,14 +96,17 @@ class LiveStream:
         await self._open()
 
     async def stop(self) -> None:
-        """Stop the source, the pipeline and the output. Returns within about two seconds."""
+        """Stop the source, the pipeline, the output and the models, in this order. Takes about two seconds at most."""
         await run_aside(self._clock, self._source.stop)
         if self._inner is not None:
             self._pipeline.detach(self.name)
         if self.broadcast is not None:
             self.broadcast.close()
-        for loaded in self._loaded:
-            loaded.close()
+            await run_aside(self._clock, self.broadcast.join)
+        with suppress(TimeoutError):  # a model that hangs is left behind
+            async with asyncio.timeout(STOP_MODELS_S):
+                for loaded in self._loaded:
+                    await self._device.submit(self._lane(loaded), loaded.close)  # after the job it may still be at
 
     def source_status(self) -> SourceStatus:
         return self._source.status()
@@ -161,13 +167,15 @@ class LiveStream:
     # Starting
 
     async def _warm(self, loaded: LoadedStage, height: int, width: int) -> None:
-        lane = self._device.lane(loaded.stage.kind, loaded.stage.name)
-        completed = await self._device.submit(lane, lambda: loaded.warm(height, width))
+        completed = await self._device.submit(self._lane(loaded), lambda: loaded.warm(height, width))
         if completed.error is not None:  # it may be better on a real picture; if not, its breaker opens
             log.warning("%s: %s failed while warming up: %s", self.name, loaded.stage.name, completed.error)
             return
         for cost_ns in completed.value:
             self._pipeline.observe(loaded.stage, height, width, cost_ns)
+
+    def _lane(self, loaded: LoadedStage) -> str:
+        return self._device.lane(loaded.stage.kind, loaded.stage.name)
 
     def _left_out(self, error: BaseException) -> None:
         """Note a model that could not be loaded."""

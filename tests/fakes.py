@@ -61,8 +61,9 @@ class FakeDevice:
             at_ns, _, job = heapq.heappop(self._running)
             job.done.set_result(Completed(job.value, job.error, job.started_ns, at_ns))
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = 1.0) -> bool:
         self._running.clear()
+        return True
 
 
 @dataclass(frozen=True, slots=True)

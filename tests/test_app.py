@@ -79,3 +79,17 @@ def test_a_model_that_breaks_shows_in_the_status_and_video_goes_on(tmp_path: Pat
         served.wait_until(lambda: served.stream()["frames"]["shown"] > 30 or served.stream()["problem"], what="frames")
         [stage] = served.stream()["stages"]
         assert stage["errors"] >= 1 and "scripted" in stage["last_error"]
+
+
+def test_a_model_that_hangs_does_not_keep_the_process_alive(tmp_path: Path) -> None:
+    hanging = tmp_path / "hanging.py"
+    hanging.write_text(
+        "import time\ncalls = []\ndef model(image):\n    calls.append(1)\n    time.sleep(600 * (len(calls) > 20))\n    return image\n"
+    )
+    with serve("test:", "--generate", f"{hanging}:model", log_path=tmp_path / "log") as served:
+        served.wait_until(lambda: any(s.get("runs", 0) > 10 for s in served.stream()["stages"]), what="runs")
+        served.wait_until(lambda: served.stream()["frames"]["dropped"].get("superseded", 0) > 20, what="hanging")
+        shown = served.stream()["frames"]["shown"]
+        served.wait_until(lambda: served.stream()["frames"]["shown"] > shown + 30, what="video going on without it")
+        assert served.interrupt() < 6
+        assert served.process.returncode == 0

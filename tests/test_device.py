@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -62,14 +63,21 @@ async def test_generation_of_every_stage_shares_a_lane_and_recognition_has_its_o
     assert device.lane(StageKind.RECOGNIZE, "a") != device.lane(StageKind.RECOGNIZE, "b")
 
 
-async def test_closing_ends_the_workers() -> None:
+async def test_closing_waits_for_the_job_and_ends_the_worker() -> None:
     device = CpuDevice(MonotonicClock())
-    await device.submit("generate", int)
-    lanes = [t for t in threading.enumerate() if t.name == "lane cpu generate"]
-    device.close()
-    for thread in lanes:
-        thread.join(5)
-    assert lanes and not any(thread.is_alive() for thread in lanes)
+    ended = threading.Event()
+    device.submit("generate", lambda: time.sleep(0.1) or ended.set())
+    [lane] = [t for t in threading.enumerate() if t.name == "lane cpu generate"]
+    assert device.close(timeout_s=10)
+    assert ended.is_set() and not lane.is_alive()
+
+
+async def test_closing_does_not_wait_for_ever_for_a_job_that_hangs() -> None:
+    device = CpuDevice(MonotonicClock())
+    go_on = threading.Event()
+    device.submit("generate", go_on.wait)
+    assert not device.close(timeout_s=0.05)
+    go_on.set()
 
 
 async def test_run_aside_ends_its_thread() -> None:
