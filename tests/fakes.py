@@ -14,6 +14,7 @@ from stream.device import Completed
 from stream.frame import Frame
 from stream.results import Results
 from stream.scheduler import StageKind
+from stream.source import SourceCounters, SourceState, SourceStatus, parse_source
 from stream.stage import Stage
 from stream.trace import Trace
 
@@ -137,3 +138,27 @@ async def settle() -> None:
     """Let everything that is ready on the loop run."""
     for _ in range(6):
         await asyncio.sleep(0)
+
+
+class ScriptedSource:
+    """A source that gives the frames a test hands it, on the test's thread."""
+
+    def __init__(self, emit: Callable[[Frame], None]) -> None:
+        self.spec = parse_source("test:")
+        self.is_started = self.is_stopped = False
+        self._emit = emit
+        self._seq = 0
+
+    def start(self) -> None:
+        self.is_started = True
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        self.is_stopped = True
+
+    def status(self) -> SourceStatus:
+        return SourceStatus(SourceState.RUNNING, None, "", 8, 4, 30.0, "scripted", SourceCounters(), 0)
+
+    def give(self, captured_ns: int) -> None:
+        """Emit the next frame."""
+        self._emit(make_frame(self._seq, captured_ns, size=(32, 64)))
+        self._seq += 1
