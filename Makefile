@@ -10,10 +10,10 @@ INSTALLED = $(VENV)/.installed
 DEV       = $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench demo check format clean
+.PHONY: help setup run test test-gpu lint types bench demo check format clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make run ARGS="rtsp://camera/stream --recognize boxes/coco"   gives options to livelens serve'
 	@echo '  make test ARGS="tests/test_config.py -x"                      gives options to pytest'
@@ -49,6 +49,9 @@ run: $(INSTALLED) ## Start the server: the first camera, else the sample clip; C
 test: $(DEV) ## Install what the tests need, then run them all
 	@bash tests/install_system.sh
 	$(PY) -m pytest $(ARGS)
+
+test-gpu: $(DEV) ## Run the tests that need an NVIDIA GPU
+	$(PY) -m pytest -m gpu $(ARGS)
 
 lint: $(DEV) ## Check style and formatting (ruff)
 	$(VENV)/bin/ruff check .

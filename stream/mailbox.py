@@ -4,7 +4,6 @@ There is no other queue in the program. NEWEST is for live work: `put` never wai
 pushes out is counted and given back. WAIT is for offline work: `put` blocks while the box is full.
 """
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -38,24 +37,17 @@ class MailboxStats:
 
 
 class Mailbox(Generic[T]):
-    """A bounded hand-over. Every method may be called from any thread.
+    """A bounded hand-over. Every method may be called from any thread."""
 
-    `on_put` is called after each put, on the putting thread, outside the lock; it must not block.
-    """
-
-    def __init__(
-        self, bound: int = 1, policy: Policy = Policy.NEWEST, on_put: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, bound: int = 1, policy: Policy = Policy.NEWEST) -> None:
         if bound < 1:
             raise ValueError(f"a mailbox holds at least 1 item, not {bound}")
         self._items: deque[T] = deque()
         self._bound = bound
         self._policy = policy
-        self._on_put = on_put
         self._changed = threading.Condition()
         self._closed = False
         self._put = self._taken = self._replaced = self._peak_depth = 0
-        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def put(self, item: T, timeout_s: float | None = None) -> T | None:
         """Add an item and return the one it replaced, if any.
@@ -73,9 +65,7 @@ class Mailbox(Generic[T]):
             self._put += 1
             self._replaced += replaced is not None
             self._peak_depth = max(self._peak_depth, len(self._items))
-            self._wake()
-        if self._on_put is not None:
-            self._on_put()
+            self._changed.notify_all()
         return replaced
 
     def get_nowait(self) -> T | None:
@@ -106,24 +96,11 @@ class Mailbox(Generic[T]):
                 raise Closed
             return self._take()
 
-    async def get_async(self) -> T:
-        """Wait on the event loop for an item; safe to cancel. Raises Closed when closed and empty."""
-        while True:
-            with self._changed:
-                if self._items:
-                    return self._take()
-                if self._closed:
-                    raise Closed
-                loop = asyncio.get_running_loop()
-                wake: asyncio.Future[None] = loop.create_future()
-                self._waiters.append((loop, wake))
-            await wake
-
     def close(self) -> None:
         """Refuse further puts and wake everyone; what is inside can still be taken."""
         with self._changed:
             self._closed = True
-            self._wake()
+            self._changed.notify_all()
 
     def stats(self) -> MailboxStats:
         """Return the counts so far: put = taken + replaced + depth."""
@@ -136,17 +113,5 @@ class Mailbox(Generic[T]):
     def _take(self) -> T:
         item = self._items.popleft()
         self._taken += 1
-        self._wake()
-        return item
-
-    def _wake(self) -> None:
         self._changed.notify_all()
-        waiters, self._waiters = self._waiters, []
-        for loop, wake in waiters:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_set, wake)
-
-
-def _set(wake: asyncio.Future[None]) -> None:
-    if not wake.done():
-        wake.set_result(None)
+        return item

@@ -1,4 +1,3 @@
-import asyncio
 import threading
 
 import pytest
@@ -49,47 +48,12 @@ def test_closed_gives_what_is_inside_then_says_closed() -> None:
         box.put("more")
 
 
-async def test_async_get_wakes_for_a_put_from_another_thread() -> None:
-    box: Mailbox[int] = Mailbox()
-    waiting = asyncio.create_task(box.get_async())
-    await asyncio.sleep(0)
-    threading.Thread(target=box.put, args=(7,)).start()
-    assert await asyncio.wait_for(waiting, 5) == 7
-
-
-async def test_async_get_cancelled_loses_nothing() -> None:
-    box: Mailbox[int] = Mailbox()
-    waiting = asyncio.create_task(box.get_async())
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    box.put(1)
-    assert await asyncio.wait_for(box.get_async(), 5) == 1
-
-
-async def test_async_get_raises_closed_when_closed_while_waiting() -> None:
-    box: Mailbox[int] = Mailbox()
-    waiting = asyncio.create_task(box.get_async())
-    await asyncio.sleep(0)
-    box.close()
-    with pytest.raises(Closed):
-        await asyncio.wait_for(waiting, 5)
-
-
 def test_take_if_leaves_an_item_that_is_not_wanted() -> None:
     box: Mailbox[int] = Mailbox()
     box.put(3)
     assert box.take_if(lambda item: item == 2) is None
     assert box.take_if(lambda item: item == 3) == 3
     assert box.take_if(lambda item: True) is None
-
-
-def test_on_put_is_called_after_each_put() -> None:
-    calls: list[int] = []
-    box: Mailbox[int] = Mailbox(on_put=lambda: calls.append(box.stats().depth))
-    box.put(1)
-    box.put(2)
-    assert calls == [1, 1]
 
 
 def test_a_bound_of_nothing_is_refused() -> None:
