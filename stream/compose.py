@@ -78,7 +78,7 @@ class _Drawing:
         palette = sv.ColorPalette([sv.Color(c.b, c.g, c.r) for c in colors])
         self._boxes = sv.BoxCornerAnnotator(color=palette, thickness=2, corner_length=10)
         self._labels = sv.LabelAnnotator(
-            color=palette, text_color=sv.Color(20, 20, 20), text_scale=0.4, text_padding=3, smart_position=False
+            color=palette, text_color=sv.Color(20, 20, 20), text_scale=0.4, text_padding=3, smart_position=True
         )
 
     def draw(self, picture: Picture, results: Results) -> None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from stream.broadcast import Broadcast
@@ -15,7 +16,7 @@ from stream.errors import StreamError
 from stream.frame import Frame
 from stream.pipeline import Pipeline, PipelineStream
 from stream.scheduler import DropReason, StageKind
-from stream.source import Source, SourceSpec, SourceState, SourceStatus
+from stream.source import Source, SourceKind, SourceSpec, SourceState, SourceStatus
 from stream.stage import Stage, StageState
 from stream.stats import FrameCounts, Latency, Rate
 from stream.trace import Step
@@ -247,7 +248,7 @@ def _has_skipped(frame: Frame) -> bool:
 
 def _source_json(spec: SourceSpec, status: SourceStatus) -> dict[str, Any]:
     return {
-        "address": spec.display,
+        "address": _shown_address(spec),
         "kind": spec.kind.value,
         "state": status.state.value,
         "code": status.code.value if status.code else None,
@@ -258,6 +259,11 @@ def _source_json(spec: SourceSpec, status: SourceStatus) -> dict[str, Any]:
         "codec": status.codec,
         **asdict(status.counters),
     }
+
+
+def _shown_address(spec: SourceSpec) -> str:
+    """Return the address for viewers: of a file its name only, for where it lies is nobody's business."""
+    return Path(spec.display).name if spec.kind in (SourceKind.FILE, SourceKind.FOLDER) else spec.display
 
 
 def _stage_json(stage: Stage) -> dict[str, Any]:

@@ -5,6 +5,7 @@ name server. The supervisor never blocks: it keeps the state, watches the reader
 reader that hangs, and tries again. Importing this module imports no decoder.
 """
 
+import atexit
 import logging
 import random
 import threading
@@ -139,6 +140,7 @@ class Source:
             return
         self._thread = threading.Thread(target=self._supervise, name=f"source-{self._intake.stream}", daemon=True)
         self._thread.start()
+        atexit.register(self.stop)  # a daemon thread that the interpreter kills inside OpenCV's C++ aborts the process
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """End everything within `timeout_s`, in any state. Nothing is emitted afterwards. Blocks; safe to repeat."""
@@ -176,7 +178,14 @@ class Source:
         )
 
     def _supervise(self) -> None:
-        """Make one attempt after the other. Supervisor thread."""
+        """Run the source to its end. Supervisor thread."""
+        try:
+            self._attempts()
+        finally:
+            atexit.unregister(self.stop)
+
+    def _attempts(self) -> None:
+        """Make one attempt after the other."""
         failures = 0
         while not self._stop.is_set():
             attempt = self._begin()

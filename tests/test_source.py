@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+import stream.backoff
+import stream.source
 from stream.address import SourceKind, SourceSpec, parse_source
 from stream.clock import MonotonicClock
 from stream.errors import ConfigError, SourceCode, SourceError
@@ -78,6 +80,14 @@ def hanging() -> Iterator[None]:
     release.set()
 
 
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorter waits than in the field, so that the suite stays quick."""
+    monkeypatch.setattr(stream.source, "REAP_S", 0.2)
+    monkeypatch.setattr(stream.source, "GRACE_S", 0.1)
+    monkeypatch.setattr(stream.backoff, "FIRST_S", 0.05)
+
+
 def test_a_reader_that_hangs_while_opening_is_given_up(hanging: None) -> None:
     with scripted(hang) as player:
         player.wait_state(SourceState.ERROR, timeout_s=3)
@@ -142,7 +152,7 @@ def test_a_recording_that_waits_for_its_time_is_not_stalled() -> None:
 def test_a_receiver_that_takes_its_time_is_no_stall() -> None:
     """Offline, `emit` waits for room."""
     player = scripted(show, kind=SourceKind.FILE)
-    player.source._intake._emit = lambda frame: time.sleep(0.5)
+    player.source._intake._emit = lambda frame: time.sleep(0.4)
     with player:
         player.wait_state(SourceState.FINISHED)
     assert player.source.status().counters.stalls == 0
@@ -211,11 +221,12 @@ def test_hangs_are_judged_by_the_stamps() -> None:
         error = find_hang(attempt, now_s, "x")
         return None if error is None else error.code
 
-    assert (code(105.4), code(105.6)) == (None, SourceCode.TIMEOUT)
+    grace_s = stream.source.GRACE_S
+    assert (code(104.9 + grace_s), code(105.1 + grace_s)) == (None, SourceCode.TIMEOUT)
     attempt.opened_s = 103.0
-    assert (code(108.4), code(108.6)) == (None, SourceCode.TIMEOUT)
+    assert (code(107.9 + grace_s), code(108.1 + grace_s)) == (None, SourceCode.TIMEOUT)
     attempt.packet_s = attempt.picture_s = 200.0
-    assert (code(205.4), code(205.6)) == (None, SourceCode.TIMEOUT)
+    assert (code(204.9 + grace_s), code(205.1 + grace_s)) == (None, SourceCode.TIMEOUT)
     attempt.packet_s = 220.0
     assert (code(214.0), code(216.0)) == (None, SourceCode.INVALID_DATA)
     attempt.is_idle = True
