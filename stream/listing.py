@@ -19,7 +19,7 @@ FORMS = (
     ("talk.mp4", "a file, at the speed it was recorded; starts again at its end (--no-loop: ends)"),
     ("holiday/", "a folder of pictures, in the order of their names"),
     ("test:640x360@30", "a moving test pattern with the frame number in it; test: alone will do"),
-    ("browser", "nothing yet: a browser's camera is sent to the stream from the page"),
+    ("browser", "waits for a publisher; sending a browser's camera comes with a later release"),
 )
 
 _STYLES = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
