@@ -92,10 +92,11 @@ def camera_reader(spec: SourceSpec) -> "Reader":
 
     for name, make_target in _DRIVERS.get(_platform(), ()):
         if name in av.formats_available:
-            options = (("framerate", "30"),) if name == "avfoundation" else ()  # its default, 29.97, few cameras have
-            return DemuxReader(
-                Input(make_target(spec.target), spec.display, True, SourceKind.CAMERA, name.split(",")[-1], options)
-            )
+            options = [("fpsprobesize", "0")]  # it would hold the first 20 pictures
+            if name == "avfoundation":
+                options.append(("framerate", "30"))  # its default, 29.97, few cameras have
+            target, driver = make_target(spec.target), name.split(",")[-1]
+            return DemuxReader(Input(target, spec.display, True, SourceKind.CAMERA, driver, tuple(options)))
     return OpenCvReader(spec)
 
 
@@ -104,6 +105,7 @@ def _device(target: str) -> str:
 
 
 def _platform() -> str:
+    """Return the system's name. A function, or mypy takes the machine it runs on for all machines."""
     return sys.platform
 
 

@@ -106,6 +106,7 @@ class Intake:
             self.counts.loops += 1
         else:
             self._meter.clear()
+            self.fps_measured = None
 
     def picture(
         self,

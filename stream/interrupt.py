@@ -2,13 +2,14 @@
 
 FFmpeg asks an interrupt callback about ten times a second while it waits for a network. PyAV's callback
 (av/container/core.py, interrupt_cb) compares `time.monotonic()` with the time-out it was given, and
-offers no other way in. So that module's `time` is replaced by one that answers "never mind, it is
-over" on a thread whose source has been stopped, and tells the true time everywhere else.
+offers no other way in. So that module's `time` is replaced by one that, on a thread whose source has been
+stopped, is 11 days later at each look, and tells the true time everywhere else.
 
 This is the one place that reaches into PyAV; tests/test_interrupt.py fails when PyAV changes there.
 Without it nothing breaks: a stopped source is then abandoned, and its thread ends at the next time-out.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _on_this_thread = threading.local()
+_later_s = itertools.count(10**9, 10**6)  # growing: a call that only begins after the stop must time out, too
 
 
 class _Time:
@@ -27,7 +29,7 @@ class _Time:
     @staticmethod
     def monotonic() -> float:
         stop: threading.Event | None = getattr(_on_this_thread, "stop", None)
-        return float("inf") if stop is not None and stop.is_set() else time.monotonic()
+        return float(next(_later_s)) if stop is not None and stop.is_set() else time.monotonic()
 
 
 @contextmanager
