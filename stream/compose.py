@@ -10,6 +10,8 @@ from stream.frame import Frame, Picture
 from stream.results import Results
 
 PERSON_SHARE = (0.01, 0.03)  # of the picture: below the first nobody is there, above the second surely somebody is
+GATE_MARGIN = 0.15  # of a person's box, added on every side
+GATE_BLUR_PX = 21  # soft edge of the gate, so that a cut through the mask does not show
 DIM = 0.35  # brightness of the background when a mask is all there is to show
 PALETTE = ("#22d3ee", "#f97316", "#a3e635", "#e879f9", "#facc15", "#60a5fa", "#fb7185", "#34d399")
 
@@ -17,11 +19,13 @@ PALETTE = ("#22d3ee", "#f97316", "#a3e635", "#e879f9", "#facc15", "#60a5fa", "#f
 class Composer:
     """Blends and draws. One per stream; one thread at a time.
 
-    `is_background` says that the generated picture belongs behind people only.
+    is_background  the generated picture belongs behind people only
+    boxing         names of the stages that look for boxes of people: the mask counts only inside them
     """
 
-    def __init__(self, is_background: bool = False) -> None:
+    def __init__(self, is_background: bool = False, boxing: frozenset[str] = frozenset()) -> None:
         self._is_background = is_background
+        self._boxing = boxing
         self._drawing: _Drawing | None = None  # None until the first box: supervision takes a second to import
 
     def warm(self) -> None:
@@ -31,7 +35,7 @@ class Composer:
     def compose(self, frame: Frame) -> Picture:
         """Return the picture to show, `[H,W,3] uint8 rgb`; the frame's own picture stays as it is."""
         found = list(frame.results.values())
-        mask = next((r.mask for r in found if r.mask is not None), None)
+        mask = self._people_mask(frame)
         picture = self._blend(frame, mask)
         if not any(len(r.boxes) or r.classes for r in found):
             return picture
@@ -42,6 +46,23 @@ class Composer:
             self._drawing.draw(picture, results)
         return picture
 
+    def _people_mask(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """Return the mask of people, limited to where people's boxes are; None when nobody made a mask.
+
+        The mask network knows only people near the camera, and elsewhere takes a cup or a pavement for
+        one; the box network knows better.
+        """
+        mask = next((r.mask for r in frame.results.values() if r.mask is not None), None)
+        boxed = [results for name, results in frame.results.items() if name in self._boxing]
+        if mask is None or not boxed:
+            return mask
+        gate = np.zeros_like(mask)
+        for results in boxed:
+            for box, label in zip(results.boxes, results.labels, strict=True):
+                if label == "person":
+                    _fill_around(gate, box)
+        return np.asarray(cv2.min(mask, cv2.blur(gate, (GATE_BLUR_PX, GATE_BLUR_PX))), np.uint8)
+
     def _blend(self, frame: Frame, mask: NDArray[np.uint8] | None) -> Picture:
         if frame.generated is None:
             return frame.image if mask is None or self._is_background else _dim_background(frame.image, mask)
@@ -49,6 +70,16 @@ class Composer:
             return frame.generated
         keep = person_weight(mask)
         return frame.generated if keep == 0 else blend(frame.image, frame.generated, mask, keep)
+
+
+def _fill_around(gate: NDArray[np.uint8], box: NDArray[np.float32]) -> None:
+    """Set the gate to 255 in the box and a margin: boxes lag behind by their age, and hands stick out."""
+    height, width = gate.shape
+    left, top, right, bottom = box
+    margin_x, margin_y = GATE_MARGIN * (right - left) + GATE_BLUR_PX, GATE_MARGIN * (bottom - top) + GATE_BLUR_PX
+    rows = slice(max(0, int(top - margin_y)), min(height, int(bottom + margin_y)))
+    columns = slice(max(0, int(left - margin_x)), min(width, int(right + margin_x)))
+    gate[rows, columns] = 255
 
 
 def person_weight(mask: NDArray[np.uint8]) -> float:

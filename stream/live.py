@@ -185,7 +185,8 @@ class LiveStream:
 
     async def _open(self) -> None:
         stages = [loaded.stage for loaded in self._loaded]
-        composer = Composer(any(stage.background for stage in stages))
+        boxing = frozenset(stage.name for stage in stages if "boxes" in stage.gives)
+        composer = Composer(any(stage.background for stage in stages), boxing)
         if any(stage.kind is StageKind.RECOGNIZE for stage in stages):
             await run_aside(self._clock, composer.warm)
         fps = self._source.status().fps_measured or 30.0

@@ -84,3 +84,23 @@ def test_the_weight_of_a_person_rises_smoothly() -> None:
 def test_blend_mixes_by_the_mask() -> None:
     front, behind = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 200, np.uint8)
     assert abs(int(blend(front, behind, np.full((2, 2), 128, np.uint8))[0, 0, 0]) - 150) <= 1
+
+
+def person_box(*xyxy: float, label: str = "person") -> Results:
+    box = np.array([xyxy], np.float32)
+    return Results(boxes=box, scores=np.ones(1, np.float32), class_ids=np.zeros(1, np.int64), labels=(label,))
+
+
+def test_a_mask_counts_only_where_a_person_was_boxed() -> None:
+    everything = np.full(SIZE, 255, np.uint8)
+    frame = frame_with(mask=everything, boxes=person_box(2, 5, 40, 85))
+    picture = Composer(is_background=True, boxing=frozenset({"boxes"})).compose(frame)
+    assert picture[60, 20].tolist() == [50] * 3  # in the box: left alone
+    assert picture[60, 140].tolist() == [200] * 3  # outside: painted, whatever the mask says
+
+
+@pytest.mark.parametrize("boxes", [Results(), person_box(2, 5, 40, 85, label="cup")])
+def test_a_mask_without_a_boxed_person_is_nobody(boxes: Results) -> None:
+    frame = frame_with(mask=np.full(SIZE, 255, np.uint8), boxes=boxes)
+    picture = Composer(is_background=True, boxing=frozenset({"boxes"})).compose(frame)
+    assert picture[80, 150].tolist() == [200] * 3
