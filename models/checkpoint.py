@@ -5,6 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream.errors import ModelError
 
 if TYPE_CHECKING:
@@ -38,6 +41,13 @@ def checksum(name: str) -> str:
 def labels(name: str) -> tuple[str, ...]:
     """Return the label list `name` ("coco", "imagenet"), one name per class id."""
     return tuple((FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+
+
+def arrays(name: str) -> dict[str, NDArray[np.float32]]:
+    """Return the weights of `name` as float32, by key. Raises ModelError when the file is missing or damaged."""
+    from safetensors.numpy import load
+
+    return {key: value.astype(np.float32) for key, value in load(_verified_bytes(name)).items()}
 
 
 def load_into(network: "nn.Module", name: str) -> None:

@@ -29,3 +29,10 @@ def resize(image: Picture, height: int, width: int) -> Picture:
     return np.asarray(
         cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if is_far else cv2.INTER_LINEAR), np.uint8
     )
+
+
+def mix(image: Picture, painting: Picture, strength: float) -> Picture:
+    """Return `strength` (0..1) of the painting and the rest of the image; the painting itself when that is all."""
+    if strength == 1:
+        return painting
+    return np.asarray(cv2.addWeighted(painting, strength, image, 1 - strength, 0), np.uint8)

@@ -29,11 +29,14 @@ class Network:
 
     example   (shape, dtype) of each input, enough to trace the network
     is_fixed  the network was traced for exactly the example's shapes and must not be run at others
+    has_fast  `models/networks/<name>_fast.py` makes the same computation for OpenVINO: `build(is_exact)` gives the
+              graph. Without it the graph is traced from the torch module
     """
 
     name: str
     example: tuple[tuple[Shape, str], ...]
     is_fixed: bool = True
+    has_fast: bool = False
 
     def build(self) -> "nn.Module":
         """Return the torch module with its weights. Imports torch, so it may block for seconds. Raises ModelError."""

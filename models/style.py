@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from models.base import Card, Kind, Target
 from models.entry import BACKEND, PRECISION, Entry, Option, Values, described, number, one_of
-from models.picture import pad_to_multiple, resize
+from models.picture import mix, pad_to_multiple, resize
 from models.runner import Network, Runner, open_runner
 from stream.frame import Picture
 
 STYLES = 26
 MULTIPLE_PX = 4  # the network halves the size twice
 LEAST_PX = 16  # a quarter of it is still larger than the reflection padding
-NETWORK = Network("style", (((1, 64, 96, 3), "uint8"), ((STYLES,), "float32"), ((1,), "float32")), is_fixed=False)
+NETWORK = Network("style", (((1, 64, 96, 3), "uint8"), ((STYLES,), "float32")), is_fixed=False, has_fast=True)
 
 
 class Where(StrEnum):
@@ -49,9 +49,9 @@ class StyleModel:
         height, width = image.shape[:2]
         work = resize(image, max(round(height * self.scale), 1), max(round(width * self.scale), 1))
         padded = pad_to_multiple(work, MULTIPLE_PX, LEAST_PX)
-        (painted,) = self._runner(padded[None], self.style_weights, np.array([self.strength], np.float32))
+        (painted,) = self._runner(padded[None], self.style_weights)
         cropped = painted[0, : work.shape[0], : work.shape[1]]
-        return resize(np.ascontiguousarray(cropped), height, width)
+        return mix(image, resize(np.ascontiguousarray(cropped), height, width), self.strength)
 
     def close(self) -> None:
         """Free the network."""

@@ -95,10 +95,10 @@ def test_warm_start_imports_no_torch():
 
 def test_compiled_shapes_are_bounded_and_newest_kept():
     ran = open_runner(STYLE, CPU)
-    weights, strength = np.eye(26, dtype=np.float32)[0], np.ones(1, np.float32)
+    weights = np.eye(26, dtype=np.float32)[0]
     sizes = [(16, 16 + 4 * i) for i in range(COMPILED_AT_MOST + 2)]
     for height, width in sizes:
-        ran(np.zeros((1, height, width, 3), np.uint8), weights, strength)
+        ran(np.zeros((1, height, width, 3), np.uint8), weights)
     assert [shapes[0][1:3] for shapes in ran._requests] == sizes[-COMPILED_AT_MOST:]
 
 

@@ -90,13 +90,12 @@ class StyleOnPicture(nn.Module):
         super().__init__()
         self.network = StyleTransfer()
 
-    def forward(self, image: Tensor, style_weights: Tensor, strength: Tensor) -> Tensor:
-        """Return `[1,H,W,3] uint8 rgb` from `[1,H,W,3] uint8 rgb`, `style_weights [26]`, `strength [1] 0..1`."""
+    def forward(self, image: Tensor, style_weights: Tensor) -> Tensor:
+        """Return `[1,H,W,3] uint8 rgb` from `[1,H,W,3] uint8 rgb` and `style_weights [26]`."""
         x = image.permute(0, 3, 1, 2).to(style_weights.dtype) * (1 / 255)
         painting: Tensor = self.network(x, style_weights)
-        mixed = x + (painting - x) * strength
-        # + 0.5: the cast to uint8 truncates. Both parts lie in 0..1, so nothing can wrap.
-        return (mixed * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
+        # + 0.5: the cast to uint8 truncates. A painting lies in 0..1, so nothing can wrap.
+        return (painting * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def build() -> nn.Module:
