@@ -41,13 +41,14 @@ class _Ticket:
 
 
 @dataclass(slots=True)
-class _Busy:
-    """What a lane is doing. `started_ns` is None while the stage waits for another stage it needs."""
+class _Job:
+    """A stage of a frame in a lane's line. `started_ns` is None until it is submitted."""
 
     stream: "PipelineStream"
     ticket: _Ticket
     stage: str
     started_ns: int | None = None
+    is_reported: bool = False  # as stuck
 
 
 class PipelineStream:
@@ -146,7 +147,7 @@ class Pipeline:
         self._clock = clock
         self._scheduler = DeadlineScheduler(device.capacity)
         self._streams: dict[str, PipelineStream] = {}
-        self._busy: dict[str, _Busy] = {}  # by lane
+        self._lines: dict[str, deque[_Job]] = {}  # lane -> its job, and the same frame's next ones; never empty
 
     def attach(
         self, name: str, stages: list[Stage], budget_ns: int, output: Callable[[Frame], None], counts: FrameCounts
@@ -156,7 +157,7 @@ class Pipeline:
         return self._streams[name]
 
     def detach(self, name: str) -> None:
-        """Remove a stream; frames still in flight are dropped as superseded."""
+        """Remove a stream; frames still in flight are dropped as superseded. A job that runs may still finish."""
         stream = self._streams.pop(name)
         stream.inbox.close()
         left = len(stream.tickets) + stream.inbox.stats().depth
@@ -169,7 +170,7 @@ class Pipeline:
         waiting = [view for stream in self._streams.values() if (view := self._view(stream, now_ns)) is not None]
         if not waiting:
             return
-        for decision in self._scheduler.decide(now_ns, waiting, frozenset(self._busy)):
+        for decision in self._scheduler.decide(now_ns, waiting, frozenset(self._lines)):
             stream = self._streams[decision.stream]
             if isinstance(decision, Drop):
                 hopeless_seq = decision.seq
@@ -189,13 +190,23 @@ class Pipeline:
         return self._streams[stream].predicted_ns.get(stage, 0)
 
     def tick(self) -> None:
-        """Free frames that wait for a stuck lane. Call a few times a second."""
+        """Free frames from waits that have become pointless. Call a few times a second."""
         now_ns = self._clock.now_ns()
-        for busy in self._busy.values():
-            if _is_stuck(busy, now_ns) and busy.stage in busy.ticket.joining:
-                log.warning("%s: %s has not answered for %.0f s; going on without it", busy.stream.name, busy.stage, 5)
-                self._resolve(busy.stream, busy.ticket, busy.stage, now_ns)
+        for line in list(self._lines.values()):
+            job = line[0]
+            if _is_stuck(line, now_ns) and not job.is_reported:
+                self._report_stuck(job, now_ns)
+            elif job.stream.stages[job.stage].stage.max_age_ns and now_ns > job.ticket.frame.deadline_ns:
+                self._resolve(job.stream, job.ticket, job.stage, now_ns)  # an earlier result will do
         self.dispatch()
+
+    def _report_stuck(self, job: _Job, now_ns: int) -> None:
+        """Let the frame go on without a stage that does not answer, and say so once."""
+        job.is_reported = True
+        seconds = STUCK_AFTER_NS // NS_PER_S
+        job.stream.stages[job.stage].stuck(f"has not answered for {seconds} s")
+        log.warning("%s: %s has not answered for %d s; going on without it", job.stream.name, job.stage, seconds)
+        self._resolve(job.stream, job.ticket, job.stage, now_ns)
 
     def _view(self, stream: PipelineStream, now_ns: int) -> Waiting | None:
         frame = stream.inbox.peek()
@@ -211,6 +222,7 @@ class Pipeline:
             interval_ns=stream.interval_ns(),
             tail_ns=stream.tail_ns,
             stages=stages,
+            share=1 / len(self._streams),
         )
 
     def _stage_view(self, stream: PipelineStream, state: StageState, frame: Frame, now_ns: int) -> StageView:
@@ -218,8 +230,10 @@ class Pipeline:
         predicted_ns = self.costs.predict_ns(self._cost_key(stage, *frame.image.shape[:2]))
         stream.predicted_ns[stage.name] = predicted_ns
         lane = self.device.lane(stage.kind, stage.name)
-        busy = self._busy.get(lane)
-        is_available = state.breaker.is_closed(now_ns) and not (busy and _is_stuck(busy, now_ns))
+        line = self._lines.get(lane)
+        unavailable = "" if state.breaker.is_closed(now_ns) else "left out after errors"
+        if line and _is_stuck(line, now_ns):
+            unavailable = "does not answer"
         return StageView(
             name=stage.name,
             kind=stage.kind,
@@ -229,7 +243,7 @@ class Pipeline:
             max_age_ns=stage.max_age_ns,
             result_age_ns=state.age_ns(frame.captured_ns),
             needs=stage.needs,
-            is_available=is_available,
+            unavailable=unavailable,
         )
 
     def _cost_key(self, stage: Stage, height: int, width: int) -> CostKey:
@@ -243,41 +257,47 @@ class Pipeline:
         joining = {name for name, c in plan.choices.items() if c.action is Action.RUN}
         ticket = _Ticket(frame, plan.choices, joining, set(running))
         stream.tickets.append(ticket)
-        for name in running:
-            stage = stream.stages[name].stage
-            self._busy[self.device.lane(stage.kind, name)] = _Busy(stream, ticket, name)
-        self._submit_ready(stream, ticket, now_ns)
+        for name in _needs_first(running, stream.stages):
+            lane = self.device.lane(stream.stages[name].stage.kind, name)
+            self._lines.setdefault(lane, deque()).append(_Job(stream, ticket, name))
+        self._submit_ready(now_ns, ticket)
         stream.emit_finished(now_ns)
 
-    def _submit_ready(self, stream: PipelineStream, ticket: _Ticket, now_ns: int) -> None:
-        """Submit the planned stages whose needs are settled."""
-        for name in sorted(ticket.to_start):
-            stage = stream.stages[name].stage
-            if stage.needs & (ticket.joining | ticket.to_start):
-                continue
-            ticket.to_start.discard(name)
-            lane = self.device.lane(stage.kind, name)
-            self._busy[lane].started_ns = now_ns
-            done = self.device.submit(lane, partial(stage.apply, ticket.frame))
-            done.add_done_callback(partial(self._finished, lane))
+    def _submit_ready(self, now_ns: int, ticket: _Ticket) -> None:
+        """Submit the ticket's stages that are first in their lane's line and whose needs are settled."""
+        for lane, line in self._lines.items():
+            job = line[0]
+            stage = job.stream.stages[job.stage].stage
+            is_ready = not stage.needs & (ticket.joining | ticket.to_start)
+            if job.ticket is ticket and job.started_ns is None and is_ready:
+                ticket.to_start.discard(job.stage)
+                job.started_ns = now_ns
+                done = self.device.submit(lane, partial(stage.apply, ticket.frame))
+                done.add_done_callback(partial(self._finished, lane))
 
     def _finished(self, lane: str, done: "asyncio.Future[Completed]") -> None:
         if done.cancelled():  # the loop is closing
             return
-        completed, busy = done.result(), self._busy.pop(lane)
-        now_ns = self._clock.now_ns()
-        state, frame = busy.stream.stages[busy.stage], busy.ticket.frame
+        completed, job, now_ns = done.result(), self._leave(lane), self._clock.now_ns()
+        state, frame = job.stream.stages[job.stage], job.ticket.frame
         cost_ns = completed.finished_ns - completed.started_ns
         self.costs.observe(self._cost_key(state.stage, *frame.image.shape[:2]), cost_ns)
-        frame.trace.stage_ns[busy.stage] = cost_ns
         if completed.error is not None:
-            self._failed(busy.stream, state, completed.error, now_ns)
+            self._failed(job.stream, state, completed.error, now_ns)
         else:
             state.succeeded(now_ns, completed.value, frame.captured_ns)
-            if busy.stage in busy.ticket.joining:
-                _attach_value(frame, busy.stage, completed.value)
-        self._resolve(busy.stream, busy.ticket, busy.stage, now_ns)
+            if job.stage in job.ticket.joining:
+                _attach_value(frame, job.stage, completed.value)
+        self._resolve(job.stream, job.ticket, job.stage, now_ns)
         self.dispatch()
+
+    def _leave(self, lane: str) -> _Job:
+        """Take the finished job out of its lane's line."""
+        line = self._lines[lane]
+        job = line.popleft()
+        if not line:
+            del self._lines[lane]
+        return job
 
     def _failed(self, stream: PipelineStream, state: StageState, error: BaseException, now_ns: int) -> None:
         was_closed = state.breaker.is_closed(now_ns)
@@ -289,7 +309,7 @@ class Pipeline:
     def _resolve(self, stream: PipelineStream, ticket: _Ticket, stage: str, now_ns: int) -> None:
         ticket.joining.discard(stage)
         ticket.to_start.discard(stage)
-        self._submit_ready(stream, ticket, now_ns)
+        self._submit_ready(now_ns, ticket)
         stream.emit_finished(now_ns)
 
 
@@ -301,5 +321,17 @@ def _attach_value(frame: Frame, stage: str, value: object) -> None:
         frame.generated = value  # type: ignore[assignment]
 
 
-def _is_stuck(busy: _Busy, now_ns: int) -> bool:
-    return busy.started_ns is not None and now_ns - busy.started_ns > STUCK_AFTER_NS
+def _needs_first(names: set[str], stages: Mapping[str, StageState]) -> list[str]:
+    """Return the stages so that each comes after those it needs: in a shared lane it would block them otherwise."""
+    ordered: list[str] = []
+    left = sorted(names)
+    while left:
+        ready = [name for name in left if not stages[name].stage.needs & set(left)] or left  # a circle: as it is
+        ordered += ready
+        left = [name for name in left if name not in ready]
+    return ordered
+
+
+def _is_stuck(line: "deque[_Job]", now_ns: int) -> bool:
+    started_ns = line[0].started_ns
+    return started_ns is not None and now_ns - started_ns > STUCK_AFTER_NS

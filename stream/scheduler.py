@@ -19,8 +19,6 @@ class DropReason(StrEnum):
     SUPERSEDED = "superseded"  # a newer frame of its stream came before it could start
     NO_TIME = "no_time"  # its predicted finish was past its deadline
     WARMING = "warming"  # the models were not ready
-    OUT_OF_ORDER = "out_of_order"  # a newer frame had already been handed on
-    STUCK = "stuck"  # a model did not come back
     ENCODER_BUSY = "encoder_busy"  # a newer frame came before the encoder took it
     ENCODER_ERROR = "encoder_error"  # it could not be encoded
 
@@ -58,7 +56,7 @@ class StageView:
     max_age_ns      how old a reused result may be; 0 when results may not be reused
     result_age_ns   age of the newest result, against this frame's capture; None when there is none
     needs           names of stages of the same frame that must finish first
-    is_available    False while its circuit breaker is open or its lane is stuck
+    unavailable     why it must be left out now, in words; "" while it may run
     """
 
     name: str
@@ -69,7 +67,7 @@ class StageView:
     max_age_ns: int = 0
     result_age_ns: int | None = None
     needs: frozenset[str] = frozenset()
-    is_available: bool = True
+    unavailable: str = ""
 
     @property
     def work_ns(self) -> int:
@@ -89,6 +87,7 @@ class Waiting:
     due_ns       deadline of the first frame that arrived since the stream was last served. It orders the
                  streams: a frame that replaces another inherits its turn, or a stream whose frames come
                  just after its neighbour's would be superseded again and again
+    share        of the device that this stream may plan with, 0..1: one part for each stream
     interval_ns  time between frames of its source; 0 when unknown
     tail_ns      predicted time after the last stage: drawing and encoding
     """
@@ -101,6 +100,7 @@ class Waiting:
     interval_ns: int
     tail_ns: int
     stages: tuple[StageView, ...]
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +145,13 @@ class DeadlineScheduler:
     def _is_hopeless(self, now_ns: int, frame: Waiting) -> bool:
         """Whether the frame is too late although a fresh one would make it.
 
-        When even a fresh frame cannot, late frames are all the stream can have: best effort.
+        When even a fresh frame cannot, late frames are all the stream can have: best effort. The same when
+        nothing was served for a whole budget: the prediction must be wrong, and only a run can correct it.
         """
         needed_ns = must_run_ns(frame.stages) + frame.tail_ns
         fits_when_fresh = frame.captured_ns + needed_ns <= frame.deadline_ns
-        return fits_when_fresh and now_ns + needed_ns > frame.deadline_ns
+        is_starving = now_ns > frame.due_ns
+        return fits_when_fresh and not is_starving and now_ns + needed_ns > frame.deadline_ns
 
     def _choose(self, frame: Waiting, busy: set[str]) -> dict[str, Choice] | None:
         """Return a choice per stage; None when a stage the frame must run has to be waited for."""
@@ -170,7 +172,7 @@ class DeadlineScheduler:
         reusable = sorted((s for s in frame.stages if s.max_age_ns), key=lambda s: (s.work_ns, s.name))
         if frame.interval_ns == 0:
             return frozenset(s.name for s in reusable)
-        room_ns = HEADROOM * self._capacity * frame.interval_ns - frame.tail_ns
+        room_ns = HEADROOM * self._capacity * frame.share * frame.interval_ns - frame.tail_ns
         room_ns -= sum(s.work_ns for s in frame.stages if not s.max_age_ns)
         affordable = set()
         for stage in reusable:
@@ -181,14 +183,15 @@ class DeadlineScheduler:
 
 
 def must_run_ns(stages: Iterable[StageView]) -> int:
-    """Return the predicted time of the longest chain of stages that cannot reuse a result.
+    """Return the predicted time of the longest chain of stages that every frame waits for.
 
-    Lanes work beside each other; stages of one lane, and stages that need each other, add up.
+    Lanes work beside each other; stages of one lane, and stages that need each other, add up. Stages whose
+    results may be reused never hold a frame up.
     """
     lane_free_ns: dict[str, int] = {}
     finish_ns: dict[str, int] = {}
     for stage in stages:
-        if not stage.is_available or stage.can_reuse:
+        if stage.unavailable or stage.max_age_ns:
             continue
         start_ns = max([lane_free_ns.get(stage.lane, 0), *(finish_ns.get(need, 0) for need in stage.needs)])
         finish_ns[stage.name] = lane_free_ns[stage.lane] = start_ns + stage.predicted_ns
@@ -197,8 +200,8 @@ def must_run_ns(stages: Iterable[StageView]) -> int:
 
 def _choose_stage(stage: StageView, is_busy: bool, has_room: bool) -> Choice | None:
     """Return what to do about one stage; None when its lane is busy and nothing can stand in."""
-    if not stage.is_available:
-        return Choice(Action.SKIP, "switched off after errors")
+    if stage.unavailable:
+        return Choice(Action.SKIP, stage.unavailable)
     if stage.max_age_ns == 0:
         return None if is_busy else Choice(Action.RUN, "needed on every frame")
     if is_busy:

@@ -113,6 +113,11 @@ class StageState:
         self.breaker.failed(now_ns)
         self.last_error = f"{type(error).__name__}: {error}"
 
+    def stuck(self, message: str) -> None:
+        """Account for a run that does not come back."""
+        self.errors += 1
+        self.last_error = message
+
     def age_ns(self, captured_ns: int) -> int | None:
         """Return how much older the newest results are than a frame; None when there are none."""
         return None if self.latest is None else max(0, captured_ns - self.latest.captured_ns)

@@ -33,12 +33,11 @@ STEP_NAMES: dict[Step, str] = {
 class Trace:
     """Stamps and decisions of one frame. Each step is stamped by the thread that ends it."""
 
-    __slots__ = ("decisions", "stage_ns", "stamps_ns")
+    __slots__ = ("decisions", "stamps_ns")
 
     def __init__(self, captured_ns: int) -> None:
         self.stamps_ns: dict[Step, int] = {Step.CAPTURED: captured_ns}
         self.decisions: dict[str, str] = {}  # stage name -> decision with its reason, for people
-        self.stage_ns: dict[str, int] = {}  # stage name -> time on the device, when it ran
 
     def stamp(self, step: Step, now_ns: int) -> None:
         """Record that `step` ended at `now_ns`."""

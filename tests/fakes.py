@@ -32,15 +32,16 @@ class FakeDevice:
 
     name = "fake"
 
-    def __init__(self, clock: VirtualClock, capacity: int = 4) -> None:
+    def __init__(self, clock: VirtualClock, capacity: int = 4, *, has_two_lanes: bool = False) -> None:
         self.capacity = capacity
+        self._has_two_lanes = has_two_lanes  # as on CUDA: every recogniser shares one
         self._clock = clock
         self._running: list[tuple[int, int, _Running]] = []  # heap of (due, order, job)
         self._order = 0
         self.jobs: list[tuple[str, int]] = []  # (lane, started_ns) of every job
 
     def lane(self, kind: StageKind, stage: str) -> str:
-        return "generate" if kind is StageKind.GENERATE else f"recognize {stage}"
+        return kind.value if self._has_two_lanes or kind is StageKind.GENERATE else f"recognize {stage}"
 
     def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
         assert all(job.lane != lane for *_, job in self._running), f"lane {lane} was given a second job"

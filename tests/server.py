@@ -52,7 +52,7 @@ class Served:
         until = time.monotonic() + timeout_s
         while not is_true():
             if self.process.poll() is not None or time.monotonic() > until:
-                raise AssertionError(f"{what or is_true} did not come true\n{self.log()}")
+                raise AssertionError(f"{what or is_true} did not come true\n{self.get('/api/streams')}\n{self.log()}")
             time.sleep(0.1)
 
     def wait_until_ready(self) -> None:

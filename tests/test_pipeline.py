@@ -9,7 +9,7 @@ from stream.clock import VirtualClock
 from stream.pipeline import MAX_TICKETS, Pipeline, PipelineStream
 from stream.stage import ERRORS_TO_OPEN, RETRY_AFTER_NS, Stage
 from stream.stats import FrameCounts
-from tests.fakes import MS, FakeDevice, RecordingSink, ScriptedModel, generate, make_frame, recognize, settle
+from tests.fakes import MS, FakeDevice, RecordingSink, generate, make_frame, recognize, settle
 
 FRAME_MS = 33
 
@@ -17,9 +17,9 @@ FRAME_MS = 33
 class Bench:
     """A pipeline in virtual time with a fake device and sinks that remember."""
 
-    def __init__(self, capacity: int = 4) -> None:
+    def __init__(self, capacity: int = 4, *, has_two_lanes: bool = False) -> None:
         self.clock = VirtualClock()
-        self.device = FakeDevice(self.clock, capacity)
+        self.device = FakeDevice(self.clock, capacity, has_two_lanes=has_two_lanes)
         self.pipeline = Pipeline(self.device, self.clock)
         self.sinks: dict[str, RecordingSink] = {}
         self.streams: dict[str, PipelineStream] = {}
@@ -99,6 +99,30 @@ async def test_a_stage_that_needs_another_runs_after_it_with_its_result() -> Non
     assert bench.device.jobs == [("recognize mask", 0), ("generate", 15 * MS)]
 
 
+async def test_recognisers_that_share_a_lane_take_turns_on_the_same_frame() -> None:
+    bench = Bench(has_two_lanes=True)
+    sink = bench.add(recognize("mask", 4), recognize("boxes", 8), generate("style", 20))
+    await bench.run(every(FRAME_MS, 60), 3000)
+    assert len(sink.frames) == 60
+    assert all(set(frame.results) == {"mask", "boxes"} for frame in sink.frames)
+    assert set(sink.ages_ms()) == {20}
+
+
+async def test_a_need_behind_in_the_same_lane_does_not_block() -> None:
+    bench = Bench(has_two_lanes=True)
+    sink = bench.add(recognize("above", 4, needs=["below"]), recognize("below", 8))
+    await bench.run([(0, "s")], 100)
+    assert sink.ages_ms() == [12]
+
+
+async def test_a_spike_near_the_budget_does_not_stop_the_stream_for_ever() -> None:
+    bench = Bench()
+    sink = bench.add(generate("style", *[20] * 20, *[140] * 4, 20), budget_ms=150)
+    bench.streams["s"].tail_ns = 9 * MS
+    await bench.run([(at + 8, "s") for at, _ in every(FRAME_MS, 200)], 200 * FRAME_MS)
+    assert sum(at > 150 * FRAME_MS * MS for at in sink.at_ns) >= 45
+
+
 async def test_a_slow_recogniser_shows_every_frame_with_aged_results() -> None:
     bench = Bench()
     sink = bench.add(recognize("boxes", 100, max_age_ms=300))
@@ -132,6 +156,16 @@ async def test_a_model_that_returns_the_wrong_thing_is_an_error_that_says_what_w
     assert "expected a uint8 (4, 8, 3) picture, got NoneType" in str(bench.streams["s"].stages["style"].last_error)
 
 
+async def test_a_recogniser_that_never_returns_is_an_error_that_shows() -> None:
+    bench = Bench()
+    sink = bench.add(recognize("boxes", 10, None, max_age_ms=200))
+    await bench.run(every(FRAME_MS, 300), 10_000)
+    assert len(sink.frames) > 290
+    assert max(sink.ages_ms()) < 150 + 250  # the budget, and the time between two looks
+    state = bench.streams["s"].stages["boxes"]
+    assert (state.errors, state.last_error) == (1, "has not answered for 5 s")
+
+
 async def test_a_model_that_never_returns_does_not_stop_the_video() -> None:
     bench = Bench()
     sink = bench.add(generate("style", 10, 10, None))
@@ -157,7 +191,7 @@ async def test_a_frame_too_late_when_it_arrives_is_dropped_with_its_reason() -> 
     bench = Bench()
     bench.add(generate("style", 20), budget_ms=50)
     await bench.run(every(FRAME_MS, 3), 150)
-    late = make_frame(3, 0)
+    late = make_frame(3, 110 * MS)
     bench.streams["s"].put(late, bench.clock.now_ns())
     await settle()
     assert bench.check_account().dropped == {"no_time": 1}
@@ -188,11 +222,19 @@ costs = st.lists(
     mask=costs,
     capacity=st.integers(1, 4),
     budget_ms=st.sampled_from([20, 100, 300]),
+    has_two_lanes=st.booleans(),
+    needs=st.sampled_from([(), ("mask",), ("boxes",), ("mask", "boxes")]),
 )
-def test_whatever_happens_order_and_account_hold(gaps, style, boxes, mask, capacity, budget_ms) -> None:
+def test_whatever_happens_order_and_account_hold(
+    gaps, style, boxes, mask, capacity, budget_ms, has_two_lanes, needs
+) -> None:
     async def scenario() -> None:
-        bench = Bench(capacity)
-        stages = [recognize("mask", *mask), recognize("boxes", *boxes, max_age_ms=200), generate("style", *style)]
+        bench = Bench(capacity, has_two_lanes=has_two_lanes)
+        stages = [
+            recognize("mask", *mask),
+            recognize("boxes", *boxes, max_age_ms=200),
+            generate("style", *style, needs=needs),
+        ]
         bench.add(*stages, budget_ms=budget_ms)
         at_ms, arrivals = 0, []
         for gap in gaps:
@@ -226,4 +268,3 @@ async def test_a_lane_is_never_given_two_jobs_at_once(count: int) -> None:
         bench.add(recognize("boxes", 50, max_age_ms=100), generate("style", 45), name=f"s{index}")
     await bench.run([event for i in range(count) for event in every(FRAME_MS, 90, f"s{i}")], 4000)
     assert len(bench.device.jobs) > 60
-    assert ScriptedModel.NEVER_NS not in [at for _, at in bench.device.jobs]

@@ -120,7 +120,10 @@ def test_a_live_rtsp_stream_plays_complete_and_comes_back_after_its_camera_died(
         served.wait_until(lambda: served.stream()["source"]["state"] == "retrying", 20, "retrying")
         camera.start()
         before = page.evaluate("livelens.frames")
-        page.wait_for_function(f"() => livelens.frames > {before + 20}", timeout=60_000)
+        served.wait_until(
+            lambda: page.evaluate("livelens.frames") > before + 20,
+            what=f"pictures after the camera's return; page {page.evaluate('JSON.stringify(livelens)')}",
+        )
         assert served.stream()["source"]["reconnects"] >= 1
 
 
