@@ -32,7 +32,9 @@ async def replay(config: StreamConfig) -> dict:
     await stream.warm_up()
     if stream.problem or stream.broadcast is None:
         raise SystemExit(f"a model is missing: {stream.problem}")
-    viewer = asyncio.create_task(take_all(stream.broadcast.add_viewer("H264")))
+    feed = stream.broadcast.make_feed("H264")
+    stream.broadcast.add_viewer(feed)
+    viewer = asyncio.create_task(take_all(feed))
     while stream.source_status().state not in (SourceState.FINISHED, SourceState.ERROR):
         await asyncio.sleep(0.1)
     await asyncio.sleep(0.5)  # let the last frames out

@@ -17,6 +17,7 @@ from stream.errors import ConfigError
 from stream.lag import LoopLag
 from stream.live import LiveStream
 from stream.pipeline import Pipeline
+from stream.port import is_loopback
 from stream.server import Server
 from stream.wiring import device_text, stream_parts
 
@@ -37,15 +38,13 @@ def run(config: ServeConfig, on_ready: Callable[[str], None] | None = None) -> i
 
 async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    _on_signal(stop.set)
     clock = MonotonicClock()
     device = open_device(config.device, clock)
     pipeline = Pipeline(device, clock)
     lag = LoopLag(clock)
     streams = {s.name: LiveStream(stream_parts(s, device, clock), pipeline, device, clock) for s in config.streams}
-    server = Server(streams, lag, device_text(device))
+    server = Server(streams, lag, device_text(device), is_loopback=is_loopback(config.host))
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -54,20 +53,32 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
         await _run_until(stop, streams, pipeline, lag)
     finally:
         await _stop(runner, server, streams)
-        if not device.close():
-            log.warning("a model hangs; leaving without it")
-            logging.shutdown()
-            os._exit(0)  # a thread inside a native library at the interpreter's end would abort the process
+        has_ended = device.close()
+    if not has_ended:
+        log.warning("a model hangs; leaving without it")
+        logging.shutdown()
+        os._exit(0)  # a thread inside a native library at the interpreter's end would abort the process
     return 0
+
+
+def _on_signal(callback: Callable[[], None]) -> None:
+    """Call `callback` on the loop at SIGINT and SIGTERM, also where the loop cannot listen for signals (Windows)."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, callback)
+        except NotImplementedError:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
 
 
 async def _run_until(stop: asyncio.Event, streams: dict[str, LiveStream], pipeline: Pipeline, lag: LoopLag) -> None:
     """Run the streams until `stop` is set."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(lag.run()), group.create_task(_tick(pipeline))]
+        one_at_a_time = asyncio.Lock()  # two networks that compile at once only take each other's cores
         for stream in streams.values():
             stream.start()
-            tasks.append(group.create_task(stream.warm_up()))
+            tasks.append(group.create_task(stream.warm_up(one_at_a_time)))
         await stop.wait()
         log.info("stopping")
         for task in tasks:
@@ -102,7 +113,7 @@ async def _stop(runner: web.AppRunner, server: Server, streams: dict[str, LiveSt
     """Close viewers, streams and the port; gives up on what hangs, so that Ctrl-C always ends the program."""
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
-            await server.viewers.close_all()
+            await server.viewers.close_all()  # from here on nobody new is let in
             await asyncio.gather(*(stream.stop() for stream in streams.values()))
             await runner.cleanup()
     except TimeoutError:

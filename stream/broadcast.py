@@ -14,6 +14,7 @@ from stream.errors import SinkError
 from stream.frame import Frame, Picture
 from stream.mailbox import Closed, Mailbox
 from stream.scheduler import DropReason
+from stream.stats import Rate
 from stream.trace import Step
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,13 @@ class KeyframeGate:
         """Return whether the next picture is to be a keyframe, and if so consider it done."""
         if not self._is_wanted or (self._last_ns is not None and now_ns - self._last_ns < KEYFRAME_EVERY_NS):
             return False
+        self.made(now_ns)
+        return True
+
+    def made(self, now_ns: int) -> None:
+        """Note a keyframe that comes without having been asked for: the first of an encoder."""
         self._is_wanted = False
         self._last_ns = now_ns
-        return True
 
 
 @dataclass(slots=True)
@@ -153,8 +158,10 @@ class Broadcast:
         self._renditions: dict[str, _Rendition] = {"H264": _Rendition(), "VP8": _Rendition()}
         self._epoch_ns: int | None = None  # capture time of the first frame: zero of the RTP timestamps
         self._last_rtp_ts = -1
+        self._encoded_rate = Rate()  # encoder thread only
         self._recent_bits: deque[tuple[int, int]] = deque(maxlen=120)  # (encoded at, bits) of the last frames
-        self._last_log_ns = 0
+        self._last_log_ns = -LOG_EVERY_NS
+        self._is_closed = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name=f"encoder {name}", daemon=True)
         self._thread.start()
@@ -164,13 +171,18 @@ class Broadcast:
         if self._inbox.put(frame) is not None:
             self._on_dropped(DropReason.ENCODER_BUSY)
 
-    def add_viewer(self, codec: str) -> Feed:
-        """Return a feed that begins with a keyframe made for it."""
-        feed = Feed(codec, self._renditions[codec].gate.request)
+    def make_feed(self, codec: str) -> Feed:
+        """Return a feed for a viewer that is still connecting; it gets nothing until `add_viewer`."""
+        return Feed(codec, self._renditions[codec].gate.request)
+
+    def add_viewer(self, feed: Feed) -> None:
+        """Begin to fill a feed, with a keyframe made for it. A broadcast that is closed ends it at once."""
+        if self._is_closed:
+            feed.close()
+            return
         self._feeds.add(feed)
         self._update_codecs()
-        self._renditions[codec].gate.request()
-        return feed
+        self._renditions[feed.codec].gate.request()
 
     def remove_viewer(self, feed: Feed) -> None:
         """End a feed. Idempotent."""
@@ -205,6 +217,7 @@ class Broadcast:
 
     def close(self) -> None:
         """End every feed and let the encoder thread finish its frame. Loop only; see `join`."""
+        self._is_closed = True
         for feed in list(self._feeds):
             self.remove_viewer(feed)
         self._inbox.close()
@@ -228,40 +241,62 @@ class Broadcast:
             del frame  # an idle encoder must not keep the last picture alive
 
     def _handle(self, frame: Frame) -> None:
-        try:
-            packets = self._encode(frame)
-        except SinkError as error:
-            self._log_error(error)
-            self._post(self._failed, str(error))
-        else:
-            self._post(self._deliver, frame, packets)
+        """Draw and encode; what cannot be drawn is shown undrawn, and what cannot be encoded is counted."""
+        for is_drawn in (True, False):
+            try:
+                packets = self._encode(frame, is_drawn=is_drawn)
+            except Exception as error:  # the thread's boundary: results come from models, and those may be anything
+                self._log_error(error)
+                message = f"{type(error).__name__}: {error}"
+            else:
+                self._post(self._deliver, frame, packets)
+                return
+        self._post(self._failed, message)
 
-    def _encode(self, frame: Frame) -> dict[str, list[VideoPacket]]:
-        """Draw and encode for the codecs being watched; nothing of it when nobody watches."""
+    def _encode(self, frame: Frame, *, is_drawn: bool) -> dict[str, list[VideoPacket]]:
+        """Draw and encode for the codecs being watched; nothing of it when nobody watches.
+
+        Raises SinkError when not one codec could be encoded.
+        """
         watched = self.codecs
         for codec, rendition in self._renditions.items():
             if codec not in watched:
                 rendition.encoder = None
         if not watched:
             return {}
-        picture = self._composer.compose(frame)
+        picture = self._composer.compose(frame) if is_drawn else frame.image
         frame.trace.stamp(Step.COMPOSED, self._clock.now_ns())
-        rtp_ts = self._rtp_ts(frame.captured_ns)
-        packets = {codec: self._encode_one(codec, picture, rtp_ts) for codec in watched}
-        frame.trace.stamp(Step.ENCODED, self._clock.now_ns())
+        packets = self._encode_all(watched, picture, self._rtp_ts(frame.captured_ns))
+        encoded_ns = self._clock.now_ns()
+        frame.trace.stamp(Step.ENCODED, encoded_ns)
+        self._encoded_rate.add(encoded_ns)
+        return packets
+
+    def _encode_all(self, codecs: frozenset[str], picture: Picture, rtp_ts: int) -> dict[str, list[VideoPacket]]:
+        """Encode once per codec; one that fails does not take the others with it."""
+        packets: dict[str, list[VideoPacket]] = {}
+        for codec in sorted(codecs):
+            try:
+                packets[codec] = self._encode_one(codec, picture, rtp_ts)
+            except SinkError as error:
+                self._renditions[codec].gate.request()  # a keyframe that was promised is still owed
+                if len(codecs) == 1:
+                    raise
+                self._log_error(error)
+        if not packets:
+            raise SinkError(f"no codec could be encoded, of {', '.join(sorted(codecs))}; run `livelens doctor`")
         return packets
 
     def _encode_one(self, codec: str, picture: Picture, rtp_ts: int) -> list[VideoPacket]:
-        rendition = self._renditions[codec]
+        rendition, now_ns = self._renditions[codec], self._clock.now_ns()
         height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2  # 4:2:0 has no odd sizes
         encoder = rendition.encoder
         if encoder is None or (encoder.settings.height, encoder.settings.width) != (height, width):
             bitrate_bps = default_bitrate_bps(width, height, self.fps)
-            encoder = VideoEncoder(EncoderSettings(codec, width, height, self.fps, bitrate_bps))
-            rendition.encoder = encoder
-            rendition.gate.request()
-        is_keyframe = rendition.gate.take(self._clock.now_ns())
-        return encoder.encode(picture[:height, :width], rtp_ts, is_keyframe=is_keyframe)
+            encoder = rendition.encoder = VideoEncoder(EncoderSettings(codec, width, height, self.fps, bitrate_bps))
+            rendition.gate.made(now_ns)
+        encoder.follow_rate(self._encoded_rate.per_second(now_ns))
+        return encoder.encode(picture[:height, :width], rtp_ts, is_keyframe=rendition.gate.take(now_ns))
 
     def _rtp_ts(self, captured_ns: int) -> int:
         """Return the frame's RTP timestamp: capture time on the 90 kHz clock, always increasing."""
@@ -271,7 +306,7 @@ class Broadcast:
         self._last_rtp_ts = max(ticks, self._last_rtp_ts + 1)
         return self._last_rtp_ts
 
-    def _log_error(self, error: SinkError) -> None:
+    def _log_error(self, error: Exception) -> None:
         now_ns = self._clock.now_ns()
         if now_ns - self._last_log_ns >= LOG_EVERY_NS:
             self._last_log_ns = now_ns

@@ -21,6 +21,8 @@ from stream.scheduler import StageKind
 
 log = logging.getLogger(__name__)
 
+LANE_BOUND = 64  # the pipeline has one job in a lane at a time; the rest is for models being closed, one a stage
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:
@@ -66,7 +68,7 @@ class _Lane:
     """One worker thread with a hand-over of one job. Daemon: a model that hangs cannot hold the process."""
 
     def __init__(self, name: str, clock: Clock, context: Callable[[], AbstractContextManager[Any]]) -> None:
-        self._jobs: Mailbox[_Job] = Mailbox(bound=2, policy=Policy.WAIT)
+        self._jobs: Mailbox[_Job] = Mailbox(LANE_BOUND, Policy.WAIT)
         self._clock = clock
         self._context = context
         self._thread = threading.Thread(target=self._work, name=f"lane {name}", daemon=True)
@@ -206,7 +208,7 @@ def run_aside(clock: Clock, work: Callable[[], Any]) -> "asyncio.Future[Complete
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use (a container's limit counts, where the system tells)."""
+    """Return how many cores this process may run on (its affinity, where the system tells; not a quota of time)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

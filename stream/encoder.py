@@ -65,6 +65,7 @@ class VideoEncoder:
     def __init__(self, settings: EncoderSettings) -> None:
         self.settings = settings
         self.keyframes = 0
+        self._rate_factor = 1.0  # declared rate / real rate, as last applied
         try:
             self._context = _open(settings)
         except (av.error.FFmpegError, ValueError) as error:
@@ -85,8 +86,22 @@ class VideoEncoder:
         return packets
 
     def set_bitrate(self, bitrate_bps: int) -> None:
-        """Change the target rate without a rebuild or a keyframe; never above MAX_BITRATE_BPS."""
+        """Change the target rate without a rebuild or a keyframe; never above MAX_BITRATE_BPS.
+
+        libx264 follows; FFmpeg's libvpx keeps the rate it was opened with.
+        """
         self._context.bit_rate = max(MIN_BITRATE_BPS, min(MAX_BITRATE_BPS, bitrate_bps))
+
+    def follow_rate(self, fps: float) -> None:
+        """Keep the bit rate when fewer or more pictures come than the encoder was opened for.
+
+        The encoders share bits out by the declared rate: at a third of the pictures they send a third of
+        the bits, and waste what the picture could look like. `fps` 0 means not known yet.
+        """
+        factor = self.settings.fps / fps if fps else 1.0
+        if abs(factor - self._rate_factor) > 0.15 * self._rate_factor:
+            self._rate_factor = factor
+            self.set_bitrate(round(self.settings.bitrate_bps * factor))
 
 
 def _open(settings: EncoderSettings) -> VideoCodecContext:

@@ -43,13 +43,13 @@ class StreamParts:
     """What a stream is made of; built by the wiring, so that this file knows no model and no address.
 
     load_stages  called on a worker thread; may block for seconds and raise ModelError
-    open_source  called with the function to give frames to and the one to tell changes of state
+    open_source  called with the function to give frames to
     """
 
     name: str
     budget_ns: int
     load_stages: Sequence[Callable[[], LoadedStage]]
-    open_source: Callable[[Callable[[Frame], None], Callable[[SourceStatus], None]], Source]
+    open_source: Callable[[Callable[[Frame], None]], Source]
 
 
 class LiveStream:
@@ -72,18 +72,32 @@ class LiveStream:
         self._size: asyncio.Future[tuple[int, int]] = (
             self._loop.create_future()
         )  # (height, width), from the first frame
+        self._newest_size: tuple[int, int] | None = None  # (height, width); a source may change it in mid-stream
         self._loaded: list[LoadedStage] = []
-        self._source = parts.open_source(self._emit, self._on_state)
+        self._source = parts.open_source(self._emit)
 
     def start(self) -> None:
         """Start the source thread."""
         self._source.start()
 
-    async def warm_up(self) -> None:
+    async def warm_up(self, one_at_a_time: asyncio.Lock | None = None) -> None:
         """Load the models, wait for the first frame's size, compile, and open the stream.
 
-        A model that cannot be loaded is left out and named in `problem`; the video goes on without it.
+        A model that cannot be loaded is left out and named in `problem`; the video goes on without it. The
+        lock, when given, keeps streams from compiling at the same time. Safe to cancel.
         """
+        try:
+            await self._load()
+            height, width = await self._size
+            async with one_at_a_time or asyncio.Lock():
+                for loaded in self._loaded:
+                    await self._warm(loaded, height, width)
+            await self._open()
+        except Exception as error:  # the task boundary: one stream that cannot start must not end the others
+            self._left_out(error)
+            log.exception("%s: could not start", self.name)
+
+    async def _load(self) -> None:
         loading = [run_aside(self._clock, load) for load in self._parts.load_stages]
         for done in loading:
             completed = await done
@@ -91,10 +105,6 @@ class LiveStream:
                 self._loaded.append(completed.value)
             else:
                 self._left_out(completed.error)
-        height, width = await self._size
-        for loaded in self._loaded:
-            await self._warm(loaded, height, width)
-        await self._open()
 
     async def stop(self) -> None:
         """Stop the source, the pipeline, the output and the models, in this order. Takes about two seconds at most."""
@@ -107,7 +117,15 @@ class LiveStream:
         with suppress(TimeoutError):  # a model that hangs is left behind
             async with asyncio.timeout(STOP_MODELS_S):
                 for loaded in self._loaded:
-                    await self._device.submit(self._lane(loaded), loaded.close)  # after the job it may still be at
+                    lane = self._device.lane(loaded.stage.kind, loaded.stage.name)
+                    await self._device.submit(lane, loaded.close)  # after the job it may still be at
+
+    def why_no_pictures(self) -> str | None:
+        """Return why a viewer who comes now would see nothing, in one line; None when one would."""
+        status = self._source.status()
+        if status.state not in (SourceState.RUNNING, SourceState.STALLED):
+            return public_message(self._source.spec, status) or f"the source is {status.state.value}"
+        return None if self.broadcast else "the models are warming up; try again in a moment"
 
     def source_status(self) -> SourceStatus:
         return self._source.status()
@@ -120,7 +138,7 @@ class LiveStream:
         """Return what `GET /api/streams` says of this stream."""
         now_ns = self._clock.now_ns()
         source, counts = self._source.status(), self.counts
-        height, width = self._size.result() if self._size.done() and not self._size.cancelled() else (None, None)
+        height, width = self._newest_size or (None, None)
         captured_rate = self._inner.captured_rate.per_second(now_ns) if self._inner else 0.0
         return {
             "name": self.name,
@@ -161,6 +179,7 @@ class LiveStream:
                 "errors": state.errors,
                 "last_error": state.last_error,
                 "is_open": not state.breaker.is_closed(now_ns),
+                "latest": state.latest.results.to_json() if state.latest else None,
             }
             stages.append(_stage_json(state.stage) | live)
         return stages
@@ -168,15 +187,12 @@ class LiveStream:
     # Starting
 
     async def _warm(self, loaded: LoadedStage, height: int, width: int) -> None:
-        completed = await self._device.submit(self._lane(loaded), lambda: loaded.warm(height, width))
+        completed = await run_aside(self._clock, lambda: loaded.warm(height, width))  # lanes belong to streams that play
         if completed.error is not None:  # it may be better on a real picture; if not, its breaker opens
             log.warning("%s: %s failed while warming up: %s", self.name, loaded.stage.name, completed.error)
             return
         for cost_ns in completed.value:
             self._pipeline.observe(loaded.stage, height, width, cost_ns)
-
-    def _lane(self, loaded: LoadedStage) -> str:
-        return self._device.lane(loaded.stage.kind, loaded.stage.name)
 
     def _left_out(self, error: BaseException) -> None:
         """Note a model that could not be loaded."""
@@ -210,11 +226,9 @@ class LiveStream:
     def _on_early_frame(self, size: tuple[int, int]) -> None:
         self.counts.captured += 1
         self.counts.dropped[DropReason.WARMING.value] += 1
+        self._newest_size = size
         if not self._size.done():
             self._size.set_result(size)
-
-    def _on_state(self, status: SourceStatus) -> None:
-        """Source thread. Nothing to do: `status` asks the source itself, and the source has logged it."""
 
     def _on_dropped(self, reason: DropReason) -> None:
         self.counts.dropped[reason.value] += 1
@@ -227,24 +241,24 @@ class LiveStream:
         counts.late += is_late
         counts.on_time += not is_late
         counts.reused += any(age_ns > 0 for age_ns in frame.result_age_ns.values())
-        counts.skipped += _has_skipped(frame)
+        counts.skipped += self._has_skipped(frame)
         self._shown_rate.add(sent_ns)
-        self.latency.add(frame.age_ns(sent_ns), frame.trace.step_ms().items())
-        self._predict_tail(frame)
+        self._newest_size = frame.image.shape[:2]
+        if Step.ENCODED in frame.trace.stamps_ns:  # with nobody watching nothing is encoded, and nothing tells of latency
+            self.latency.add(frame.age_ns(sent_ns), frame.trace.step_ms().items())
+            self._predict_tail(frame)
 
     def _predict_tail(self, frame: Frame) -> None:
         finished_ns, encoded_ns = (frame.trace.stamps_ns.get(step) for step in (Step.FINISHED, Step.ENCODED))
         if self._inner is not None and finished_ns is not None and encoded_ns is not None:
             self._inner.observe_tail(encoded_ns - finished_ns)
 
-
-def _has_skipped(frame: Frame) -> bool:
-    """Whether some stage neither ran for this frame nor lent it an earlier result."""
-    generated = frame.generated is not None
-    return any(
-        name not in frame.results and not (generated and decision.startswith("run"))
-        for name, decision in frame.trace.decisions.items()
-    )
+    def _has_skipped(self, frame: Frame) -> bool:
+        """Whether some stage neither ran for this frame nor lent it an earlier result."""
+        return any(
+            frame.generated is None if state.stage.kind is StageKind.GENERATE else name not in frame.results
+            for name, state in self.stage_states().items()
+        )
 
 
 def _source_json(spec: SourceSpec, status: SourceStatus) -> dict[str, Any]:
@@ -253,13 +267,18 @@ def _source_json(spec: SourceSpec, status: SourceStatus) -> dict[str, Any]:
         "kind": spec.kind.value,
         "state": status.state.value,
         "code": status.code.value if status.code else None,
-        "message": "" if status.state is SourceState.RUNNING else status.message,
+        "message": "" if status.state is SourceState.RUNNING else public_message(spec, status),
         "width": status.width,
         "height": status.height,
         "fps": round(status.fps_measured, 1) if status.fps_measured else None,
         "codec": status.codec,
         **asdict(status.counters),
     }
+
+
+def public_message(spec: SourceSpec, status: SourceStatus) -> str:
+    """Return the source's message as viewers may see it."""
+    return status.message.replace(spec.display, _shown_address(spec))
 
 
 def _shown_address(spec: SourceSpec) -> str:

@@ -1,7 +1,8 @@
 """The HTTP side: the page, WHEP, the API, health and metrics. Handlers only translate; nothing blocks."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -13,8 +14,11 @@ from stream.metrics import Metrics
 from stream.source import SourceState
 from stream.webrtc import RETRY_AFTER_S, Session, Viewers
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 PAGE = Path(__file__).parent / "page"
 BODY_LIMIT_BYTES = 64 * 1024  # a browser's offer with every codec is about 8 KB
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -24,10 +28,17 @@ HEADERS = {
 
 
 class Server:
-    """Routes requests to the streams. `device_text` is what the page shows as the device."""
+    """Routes requests to the streams.
 
-    def __init__(self, streams: dict[str, LiveStream], lag: LoopLag, device_text: str) -> None:
+    device_text  what the page shows as the device
+    is_loopback  the server is meant for this machine alone: requests for another host's name are refused
+    """
+
+    def __init__(
+        self, streams: dict[str, LiveStream], lag: LoopLag, device_text: str, *, is_loopback: bool = True
+    ) -> None:
         self.viewers = Viewers()
+        self._is_loopback = is_loopback
         self._streams = streams
         self._lag = lag
         self._device_text = device_text
@@ -35,7 +46,7 @@ class Server:
 
     def app(self) -> web.Application:
         """Return the application, with every route."""
-        app = web.Application(middlewares=[_answer_errors], client_max_size=BODY_LIMIT_BYTES)
+        app = web.Application(middlewares=[_answer_errors, self._guard], client_max_size=BODY_LIMIT_BYTES)
         app.add_routes(
             [
                 web.get("/", self._index),
@@ -51,6 +62,21 @@ class Server:
         )
         app.on_response_prepare.append(_add_headers)
         return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse requests that another site's page makes a browser send.
+
+        On loopback the Host must be this machine's: a site can point its own name at 127.0.0.1 (DNS
+        rebinding) and would then read everything as its own. Anywhere, an Origin must be the Host's.
+        """
+        host = _host_name(request.host)
+        if self._is_loopback and host not in LOOPBACK_NAMES:
+            raise ProtocolError(f"this server answers to {', '.join(LOOPBACK_NAMES)} only; start it with --host", 403)
+        origin = request.headers.get("Origin")
+        if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != request.host:
+            raise ProtocolError("requests from other sites' pages are not allowed", 403)
+        return await handler(request)
 
     async def _index(self, _request: web.Request) -> web.FileResponse:
         return web.FileResponse(PAGE / "index.html")
@@ -89,9 +115,10 @@ class Server:
         stream = self._stream(request)
         if request.content_type != "application/sdp":
             raise ProtocolError(f"the body must be application/sdp, not {request.content_type}", 415)
-        broadcast = stream.broadcast
-        if broadcast is None:
-            raise ProtocolError(_why_not_live(stream), 409 if _waits_for_publisher(stream) else 503)
+        broadcast, why_not = stream.broadcast, stream.why_no_pictures()
+        if broadcast is None or why_not is not None:
+            is_starting = stream.source_status().state in (SourceState.CONNECTING, SourceState.RUNNING)
+            raise ProtocolError(why_not or "not ready", 503 if is_starting else 409)
         try:
             offer = (await request.read()).decode("utf-8")
         except UnicodeDecodeError as error:
@@ -119,22 +146,19 @@ def _waits_for_publisher(stream: LiveStream) -> bool:
     return stream.source_status().state is SourceState.WAITING
 
 
-def _why_not_live(stream: LiveStream) -> str:
-    status = stream.source_status()
-    if status.state is SourceState.RUNNING:
-        return "the models are warming up; try again in a moment"
-    return status.message or f"the source is {status.state.value}"
+def _host_name(host: str) -> str:
+    """Return the name in a Host header, without its port and brackets."""
+    return urlsplit(f"//{host}").hostname or ""
 
 
 @web.middleware
-async def _answer_errors(request: web.Request, handler: Any) -> web.StreamResponse:
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn a ProtocolError into its status with one clear line of JSON."""
     try:
-        response: web.StreamResponse = await handler(request)
+        return await handler(request)
     except ProtocolError as error:
         retry = {"Retry-After": str(RETRY_AFTER_S)} if error.status in (409, 503) else {}
         return web.json_response({"error": str(error)}, status=error.status, headers=retry)
-    return response
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 CODECS = ("H264", "VP8")  # in order of preference
 HANDSHAKE_TIMEOUT_S = 15.0  # from the answer to a connected transport
 MAX_SESSIONS = 200
+MAX_MEDIA_SECTIONS = 4  # a player needs one or two; each costs the loop about 2 ms to answer
 RETRY_AFTER_S = 2
 
 
@@ -49,6 +50,12 @@ class PacketTrack(MediaStreamTrack):
         except Closed:
             raise MediaStreamError from None
 
+    def stop(self) -> None:
+        """End the feed too: aiortc calls this when its sender ends, for whatever reason."""
+        super().stop()
+        if self.feed is not None:
+            self.feed.close()
+
 
 @dataclass(slots=True)
 class Session:
@@ -66,39 +73,29 @@ class Viewers:
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
-        self._tasks: set[asyncio.Task[None]] = set()  # closings and handshake timers, each ended by `close`
+        self._tasks: set[asyncio.Task[None]] = set()  # handshake timers, cancelled by `close_all`
+        self._opening = 0  # offers being answered just now
+        self._is_closing = False
 
     def count(self) -> int:
         return len(self._sessions)
 
     async def open(self, stream: str, broadcast: Broadcast, offer: str) -> tuple[Session, str]:
         """Answer a player's offer. Raises ProtocolError with the status to answer with."""
-        if len(self._sessions) >= MAX_SESSIONS:
+        if self._is_closing:
+            raise ProtocolError("the server is stopping", 503)
+        if len(self._sessions) + self._opening >= MAX_SESSIONS:
             raise ProtocolError(f"{MAX_SESSIONS} viewers are connected, the limit; try again later", 503)
         _check_offer(offer)
-        connection = RTCPeerConnection(
-            RTCConfiguration(iceServers=[])
-        )  # no STUN: a LAN needs none, and it may not answer
-        track = PacketTrack()
+        self._opening += 1
         try:
-            answer = await _answer(connection, track, offer)
-            codec = _negotiated_codec(answer)
-        except (
-            ProtocolError,
-            ValueError,
-            KeyError,
-            IndexError,
-            AttributeError,
-        ) as error:  # aiortc's parser raises these
-            await connection.close()
-            if isinstance(error, ProtocolError):
-                raise
-            raise ProtocolError(f"the offer could not be used: {error}", 422) from error
-        track.feed = broadcast.add_viewer(codec)
-        session = Session(stream, connection, broadcast, track.feed)
+            session, answer = await _negotiate(stream, broadcast, offer)
+        finally:
+            self._opening -= 1
         self._sessions[session.id] = session
         self._watch(session)
-        log.info("%s: viewer %s joined, %s, %d watching", stream, session.id[:6], codec, broadcast.viewer_count())
+        log.info("%s: viewer %s joined, %s, %d in all", stream, session.id[:6], session.feed.codec, self.count())
+        await self._end_if_closing(session)  # it may have begun while the offer was being answered
         return session, answer
 
     async def close(self, session_id: str, stream: str) -> None:
@@ -109,10 +106,18 @@ class Viewers:
         await self._end(session, "left")
 
     async def close_all(self) -> None:
-        """End every session; returns when all are gone."""
-        await asyncio.gather(*(self._end(session, "server stops") for session in list(self._sessions.values())))
+        """Let nobody in any more, and end every session; returns when all are gone."""
+        self._is_closing = True
+        ends = [self._end(session, "server stops") for session in list(self._sessions.values())]
+        for error in await asyncio.gather(*ends, return_exceptions=True):
+            if error is not None:
+                log.warning("a session did not close cleanly: %s", error)
         for task in list(self._tasks):
             task.cancel()
+
+    async def _end_if_closing(self, session: Session) -> None:
+        if self._is_closing:
+            await self._end(session, "server stops")
 
     def _watch(self, session: Session) -> None:
         connection = session.connection
@@ -123,7 +128,7 @@ class Viewers:
             if connection.connectionState in ("failed", "closed"):
                 await self._end(session, connection.connectionState)
             elif connection.connectionState == "connected":
-                session.broadcast.request_keyframe(session.feed.codec)
+                session.broadcast.add_viewer(session.feed)  # not before: nobody would empty the feed
 
         self._spawn(self._end_unless_connected(session))
 
@@ -149,11 +154,13 @@ def _check_offer(offer: str) -> None:
     """Refuse what is no offer to receive video, before any socket is opened."""
     if not offer.startswith("v=0"):  # RFC 8866 section 5: a description begins with its version
         raise ProtocolError("the body is not a session description: it does not begin with v=0", 400)
+    if offer.count("\nm=") > MAX_MEDIA_SECTIONS:
+        raise ProtocolError(f"the offer has more than {MAX_MEDIA_SECTIONS} media sections; offer one of video", 422)
     try:
         media = SessionDescription.parse(offer).media
-    except (ValueError, KeyError, IndexError, AttributeError, AssertionError) as error:
+    except Exception as error:  # aiortc's parser lets whatever its regular code raises through
         raise ProtocolError(f"the body is not a session description: {error}", 400) from error
-    video = [m for m in media if m.kind == "video"]
+    video = [m for m in media if m.kind == "video" and m.port]
     if not video:
         raise ProtocolError("the offer has no video section; add a recvonly video transceiver", 422)
     if video[0].direction not in ("recvonly", "sendrecv"):
@@ -161,6 +168,24 @@ def _check_offer(offer: str) -> None:
     offered = {codec.name.upper() for codec in video[0].rtp.codecs}
     if not offered & set(CODECS):
         raise ProtocolError(f"no common codec: offered {', '.join(sorted(offered)) or 'none'}; needed H264 or VP8", 406)
+    dtls, ice = video[0].dtls, video[0].ice
+    if not (dtls and dtls.fingerprints and ice and ice.usernameFragment):
+        raise ProtocolError("the offer lacks a=fingerprint or a=ice-ufrag; WebRTC needs both", 422)
+
+
+async def _negotiate(stream: str, broadcast: Broadcast, offer: str) -> tuple[Session, str]:
+    """Open a connection for an offer; it is closed again when the offer turns out to be of no use."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # no STUN: a LAN needs none, and it may not answer
+    track = PacketTrack()
+    try:
+        answer = await _answer(connection, track, offer)
+        track.feed = broadcast.make_feed(_negotiated_codec(answer))
+    except BaseException as error:
+        await connection.close()
+        if isinstance(error, ProtocolError) or not isinstance(error, Exception):
+            raise
+        raise ProtocolError(f"the offer could not be used: {error}", 422) from error
+    return Session(stream, connection, broadcast, track.feed), answer
 
 
 async def _answer(connection: RTCPeerConnection, track: MediaStreamTrack, offer: str) -> str:

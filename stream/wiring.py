@@ -3,14 +3,15 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stream.clock import Clock, ms_to_ns
 from stream.config import StreamConfig
 from stream.device import Device
+from stream.frame import Frame
 from stream.live import LoadedStage, StreamParts
 from stream.scheduler import StageKind
-from stream.source import open_source, parse_source
+from stream.source import Source, open_source, parse_source
 from stream.stage import Stage
 
 if TYPE_CHECKING:
@@ -63,13 +64,12 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock) -> StreamPa
         names.append((config.generate, StageKind.GENERATE))
     limit = config.size or (CPU_SIZE if device.name == "cpu" else CUDA_SIZE)
 
-    def open_it(emit: Any, on_state: Any) -> Any:
+    def open_it(emit: Callable[[Frame], None]) -> Source:
         return open_source(
             spec,
             stream=config.name,
             clock=clock,
             emit=emit,
-            on_state=on_state,
             max_size=limit,
             exact=config.size is not None,
             fps=config.fps,

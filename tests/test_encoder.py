@@ -86,6 +86,22 @@ def test_the_rate_follows_without_a_keyframe() -> None:
     assert encoder.keyframes == 1
 
 
+def test_fewer_pictures_than_declared_still_fill_the_bit_rate() -> None:
+    noise = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 255, (180, 320, 3), np.uint8), (0, 0), 1.0)
+    sent = []
+    for is_followed in (False, True):
+        encoder = VideoEncoder(EncoderSettings("H264", 320, 180, 30, 1_000_000))
+        bits = 0
+        for index in range(60):  # six seconds at 10 fps
+            if is_followed:
+                encoder.follow_rate(10)
+            packets = encoder.encode(np.roll(noise, 3 * index, axis=0), index * 9000, is_keyframe=False)
+            bits += 8 * sum(packet.size for packet in packets)
+        sent.append(bits / 6)
+    assert sent[1] > 1.8 * sent[0]
+    assert 700_000 < sent[1] < 1_600_000
+
+
 @pytest.mark.parametrize(
     ("size", "level"), [((640, 360), "31"), ((1280, 720), "31"), ((1920, 1080), "40"), ((3840, 2160), "51")]
 )

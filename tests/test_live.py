@@ -44,7 +44,7 @@ class Stand:
             StreamParts("s", ms_to_ns(budget_ms), loaders, self._open), self.pipeline, self.device, self.clock
         )
 
-    def _open(self, emit: Callable[..., None], on_state: object) -> ScriptedSource:
+    def _open(self, emit: Callable[..., None]) -> ScriptedSource:
         self.source = ScriptedSource(emit)
         return self.source
 
@@ -116,6 +116,7 @@ async def test_status_says_what_each_stage_did(stands: list[Stand]) -> None:
     await stand.show(5)
     status = stand.stream.status()
     assert {s["name"]: (s["runs"], s["errors"]) for s in status["stages"]} == {"style": (5, 0), "boxes": (5, 0)}
+    assert {s["name"]: s["latest"] for s in status["stages"]} == {"style": None, "boxes": {"boxes": []}}
     assert (status["width"], status["height"]) == (64, 32)
     assert status["source"]["codec"] == "scripted"
 

@@ -1,7 +1,9 @@
 import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,17 @@ from stream.lag import LoopLag
 from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.server import Server
+from stream.source import SourceState
 from stream.wiring import stream_parts
 from tests.test_webrtc import Player
+
+
+def make_clip(path: Path) -> Path:
+    """Write half a second of video."""
+    path.parent.mkdir()
+    source = ["-f", "lavfi", "-i", "testsrc2=s=64x64:r=10:d=0.5"]
+    subprocess.run(["ffmpeg", "-v", "error", *source, "-pix_fmt", "yuv420p", str(path)], check=True)
+    return path
 
 
 class Site:
@@ -32,9 +43,15 @@ class Site:
         self.client = TestClient(TestServer(self.server.app()))
 
     async def add(
-        self, name: str = "s", source: str = "test:320x180@30", *, is_warm: bool = True, load_stages: Any = ()
+        self,
+        name: str = "s",
+        source: str = "test:320x180@30",
+        *,
+        is_warm: bool = True,
+        load_stages: Any = (),
+        loop: bool = True,
     ) -> LiveStream:
-        config = StreamConfig(name=name, source=source, models=False)
+        config = StreamConfig(name=name, source=source, models=False, loop=loop)
         parts = replace(stream_parts(config, self.device, self.clock), load_stages=load_stages)
         stream = LiveStream(parts, self.pipeline, self.device, self.clock)
         self.streams[name] = stream
@@ -43,6 +60,15 @@ class Site:
             async with asyncio.timeout(20):
                 await stream.warm_up()
         return stream
+
+    async def show(self, stream: LiveStream, count: int) -> None:
+        """Watch a stream until `count` frames have been shown."""
+        assert stream.broadcast is not None
+        feed = stream.broadcast.make_feed("H264")
+        stream.broadcast.add_viewer(feed)
+        async with asyncio.timeout(20):
+            while stream.counts.shown < count:
+                await feed.next()
 
     async def close(self) -> None:
         await self.server.viewers.close_all()
@@ -128,9 +154,7 @@ async def test_a_model_that_cannot_be_loaded_is_left_out_and_named(site: Site) -
 
 async def test_the_api_accounts_for_every_frame(site: Site) -> None:
     stream = await site.add()
-    async with asyncio.timeout(20):
-        while stream.counts.shown < 20:
-            await asyncio.sleep(0.05)
+    await site.show(stream, 20)
     found = (await (await site.client.get("/api/streams")).json())["streams"][0]
     frames = found["frames"]
     assert frames["captured"] == frames["shown"] + sum(frames["dropped"].values()) + frames["in_flight"]
@@ -143,9 +167,7 @@ async def test_the_api_accounts_for_every_frame(site: Site) -> None:
 
 async def test_metrics_are_prometheus_text(site: Site) -> None:
     stream = await site.add()
-    async with asyncio.timeout(20):
-        while stream.counts.shown < 5:
-            await asyncio.sleep(0.05)
+    await site.show(stream, 5)
     text = await (await site.client.get("/metrics")).text()
     for line in (
         'livelens_frames_captured_total{stream="s"}',
@@ -157,6 +179,35 @@ async def test_metrics_are_prometheus_text(site: Site) -> None:
         "livelens_loop_lag_seconds_count",
     ):
         assert line in text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "192.168.1.5", ""])
+async def test_another_name_for_loopback_is_refused(site: Site, host: str) -> None:
+    """DNS rebinding: a page of evil.example, whose name points here, must not read the camera."""
+    await site.add()
+    assert (await site.client.get("/api/streams", headers={"Host": host})).status in (400, 403)
+    for good in ("localhost:1", "127.0.0.1", "[::1]:8080"):
+        assert (await site.client.get("/healthz", headers={"Host": good})).status == 200
+
+
+async def test_another_sites_page_cannot_join(site: Site) -> None:
+    await site.add()
+    answer = await site.client.post(
+        "/whep/s", data="v=0", headers={"Content-Type": "application/sdp", "Origin": "https://evil.example"}
+    )
+    assert answer.status == 403
+
+
+async def test_a_recording_that_has_ended_answers_409_and_tells_no_path(site: Site, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "private" / "short.mp4")
+    stream = await site.add("done", str(clip), loop=False)
+    async with asyncio.timeout(20):
+        while stream.source_status().state is not SourceState.FINISHED:
+            await asyncio.sleep(0.05)
+    answer = await site.post_offer("done", "v=0")
+    assert answer.status == 409
+    said = (await answer.text()) + await (await site.client.get("/api/streams")).text()
+    assert "short.mp4" in said and "private" not in said
 
 
 async def test_the_page_is_served_with_a_strict_policy(site: Site) -> None:
@@ -177,5 +228,4 @@ async def test_stopping_ends_every_thread_of_a_stream(site: Site) -> None:
     async with asyncio.timeout(10):
         while threading.active_count() > before:
             await asyncio.sleep(0.05)
-    counts = stream.counts
-    assert counts.captured == counts.shown + counts.dropped.total() + counts.in_flight
+    assert stream.counts.in_flight == 0

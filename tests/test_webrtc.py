@@ -80,7 +80,10 @@ async def test_a_second_viewer_starts_on_the_running_stream(broadcast: Broadcast
     for player in (first, second):
         _, answer = await viewers.open("s", broadcast, await player.offer())
         await player.play(answer, 3)
-    assert viewers.count() == broadcast.viewer_count() == 2
+    assert viewers.count() == 2
+    async with asyncio.timeout(20):
+        while broadcast.viewer_count() < 2:
+            await asyncio.sleep(0.01)
     await viewers.close_all()
     assert viewers.count() == broadcast.viewer_count() == 0
     for player in (first, second):
@@ -100,6 +103,40 @@ async def test_ending_a_session_frees_it_once(broadcast: Broadcast) -> None:
     await player.connection.close()
 
 
+async def test_a_viewer_that_never_connects_gets_no_packets_and_holds_no_frames(broadcast: Broadcast) -> None:
+    viewers, player = Viewers(), Player()
+    await viewers.open("s", broadcast, await player.offer())
+    await asyncio.sleep(0.5)
+    assert broadcast.viewer_count() == 0
+    assert broadcast.codecs == frozenset()
+    await viewers.close_all()
+    await player.connection.close()
+
+
+async def test_nobody_is_let_in_while_the_server_stops(broadcast: Broadcast) -> None:
+    viewers, player = Viewers(), Player()
+    offer = await player.offer()
+    await viewers.close_all()
+    with pytest.raises(ProtocolError) as caught:
+        await viewers.open("s", broadcast, offer)
+    assert caught.value.status == 503
+    await player.connection.close()
+
+
+async def test_the_limit_of_viewers_holds_for_offers_at_the_same_time(
+    broadcast: Broadcast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.webrtc.MAX_SESSIONS", 2)
+    viewers, players = Viewers(), [Player() for _ in range(5)]
+    offers = [await player.offer() for player in players]
+    found = await asyncio.gather(*(viewers.open("s", broadcast, offer) for offer in offers), return_exceptions=True)
+    assert sum(isinstance(one, ProtocolError) and one.status == 503 for one in found) == 3
+    assert viewers.count() == 2
+    await viewers.close_all()
+    for player in players:
+        await player.connection.close()
+
+
 async def test_a_viewer_that_goes_away_is_removed(broadcast: Broadcast) -> None:
     viewers, player = Viewers(), Player()
     _, answer = await viewers.open("s", broadcast, await player.offer())
@@ -111,6 +148,7 @@ async def test_a_viewer_that_goes_away_is_removed(broadcast: Broadcast) -> None:
     assert broadcast.viewer_count() == 0
 
 
+VIDEO = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n"
 GOOD_HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 
 
@@ -122,18 +160,21 @@ GOOD_HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
         (GOOD_HEAD, 422),
         (GOOD_HEAD + "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=rtpmap:111 opus/48000/2\r\n", 422),
         (
-            GOOD_HEAD + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=sendonly\r\na=rtpmap:96 VP8/90000\r\n",
+            GOOD_HEAD + VIDEO.replace("recvonly", "sendonly"),
             422,
         ),
         (
-            GOOD_HEAD + "m=video 9 UDP/TLS/RTP/SAVPF 98\r\nc=IN IP4 0.0.0.0\r\na=recvonly\r\na=rtpmap:98 AV1/90000\r\n",
+            GOOD_HEAD + VIDEO.replace("VP8", "AV1"),
             406,
         ),
         (
-            GOOD_HEAD + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n",
+            GOOD_HEAD + VIDEO,
             422,
         ),
         (GOOD_HEAD + "m=video x y z\r\n", 400),
+        (GOOD_HEAD + VIDEO.replace("m=video 9", "m=video 0"), 422),
+        (GOOD_HEAD + VIDEO + "a=fmtp:96 packetization-mode\r\n", 422),
+        (GOOD_HEAD + VIDEO * 50, 422),
     ],
 )
 async def test_an_offer_that_cannot_be_used_says_why(broadcast: Broadcast, offer: str, status: int) -> None:

@@ -71,7 +71,7 @@ class Rig:
         self.device = open_device("cpu", self.clock)
         self.pipeline = Pipeline(self.device, self.clock)
         self.lag = LoopLag(self.clock)
-        open_it = lambda emit, on_state: ReadySource(emit, self.clock, pictures, fps)  # noqa: E731
+        open_it = lambda emit: ReadySource(emit, self.clock, pictures, fps)  # noqa: E731
         parts = StreamParts("bench", ms_to_ns(budget_ms), loaders, open_it)  # type: ignore[arg-type]
         self.stream = LiveStream(parts, self.pipeline, self.device, self.clock)
 
@@ -97,7 +97,8 @@ async def running(rig: Rig, codec: str | None = None) -> AsyncIterator[Rig]:
 
 async def _watch(rig: Rig, codec: str) -> None:
     assert rig.stream.broadcast is not None
-    feed = rig.stream.broadcast.add_viewer(codec)
+    feed = rig.stream.broadcast.make_feed(codec)
+    rig.stream.broadcast.add_viewer(feed)
     with suppress(Closed):
         while True:
             await feed.next()
