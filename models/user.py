@@ -40,6 +40,7 @@ class UserModel:
         """Keep `call`, the model itself."""
         self.card = card
         self.variant = str(getattr(call, "variant", "own code"))
+        self.needs = tuple(getattr(call, "needs", ()))  # names of stages whose results it is given as well
         self._call = call
 
     def warm(self, height: int, width: int) -> None:
@@ -49,9 +50,13 @@ class UserModel:
             guarded(f"{self.card.name}: warm({height}, {width})", warm, height, width)
         self(np.zeros((height, width, 3), np.uint8))
 
-    def __call__(self, image: Picture) -> Picture | Results:
-        """Return the picture or the results, converted and checked. Raises ModelError for anything else."""
-        value = guarded(self.card.name, self._call, image)
+    def __call__(self, image: Picture, results: Mapping[str, Results] | None = None) -> Picture | Results:
+        """Return the picture or the results, converted and checked. Raises ModelError for anything else.
+
+        The model gets a picture of its own: people paint on it, and others look at the frame at the same time.
+        """
+        given = (image.copy(),) if results is None else (image.copy(), results)
+        value = guarded(self.card.name, self._call, *given)
         if self.card.kind is Kind.GENERATE:
             return guarded(self.card.name, to_picture, value, image, self.card.name)
         return guarded(self.card.name, to_results, value, *image.shape[:2], self.card.name)

@@ -201,7 +201,7 @@ class LiveStream:
 
     async def _open(self) -> None:
         stages = [loaded.stage for loaded in self._loaded]
-        boxing = frozenset(stage.name for stage in stages if "boxes" in stage.gives)
+        boxing = frozenset(stage.name for stage in stages if stage.boxes_people)
         composer = Composer(any(stage.background for stage in stages), boxing)
         if any(stage.kind is StageKind.RECOGNIZE for stage in stages):
             await run_aside(self._clock, composer.warm)

@@ -107,7 +107,8 @@ class PipelineStream:
         """Hand on finished frames, in order; a finished frame waits for the ones before it."""
         while self.tickets and not self.tickets[0].joining:
             ticket = self.tickets.popleft()
-            self._fill_in(ticket)
+            self.fill_in(ticket.frame)
+            self._count(ticket.frame)
             ticket.frame.trace.stamp(Step.FINISHED, now_ns)
             self._output(ticket.frame)
 
@@ -121,21 +122,21 @@ class PipelineStream:
             self.drop(DropReason.SUPERSEDED)
         self._pipeline.dispatch()
 
-    def _fill_in(self, ticket: _Ticket) -> None:
+    def fill_in(self, frame: Frame) -> None:
         """Give the frame the newest results that are young enough, where its own are missing."""
-        frame = ticket.frame
         for name, state in self.stages.items():
-            if state.stage.kind is StageKind.GENERATE:
-                has_picture = frame.generated is not None
-                state.skips += not has_picture
-                continue
-            if name not in frame.results and state.latest is not None:
-                age_ns = state.age_ns(frame.captured_ns) or 0
-                if age_ns <= state.stage.max_age_ns:
-                    frame.results[name] = state.latest.results
-                    frame.result_age_ns[name] = age_ns
+            age_ns = state.age_ns(frame.captured_ns)
+            is_young = age_ns is not None and age_ns <= state.stage.max_age_ns
+            if name not in frame.results and state.latest is not None and is_young:
+                frame.results[name] = state.latest.results
+                frame.result_age_ns[name] = age_ns or 0
+
+    def _count(self, frame: Frame) -> None:
+        """Count for each stage whether the frame is shown with an earlier result, or without one."""
+        for name, state in self.stages.items():
+            is_generator = state.stage.kind is StageKind.GENERATE
+            state.skips += frame.generated is None if is_generator else name not in frame.results
             state.reuses += frame.result_age_ns.get(name, 0) > 0
-            state.skips += name not in frame.results
 
 
 class Pipeline:
@@ -272,6 +273,8 @@ class Pipeline:
             if job.ticket is ticket and job.started_ns is None and is_ready:
                 ticket.to_start.discard(job.stage)
                 job.started_ns = now_ns
+                if stage.needs:
+                    job.stream.fill_in(ticket.frame)
                 done = self.device.submit(lane, partial(stage.apply, ticket.frame))
                 done.add_done_callback(partial(self._finished, lane))
 

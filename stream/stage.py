@@ -26,6 +26,7 @@ class Stage:
     max_age_ns  how old a reused result may be; 0 for generation and for what must be exact
     threads     how many of the device's threads the model occupies
     background  blend the generated picture in behind people only (needs a stage that gives "mask")
+    boxes_people  its boxes labelled "person" say where a mask may be believed
     """
 
     name: str
@@ -37,6 +38,7 @@ class Stage:
     max_age_ns: int = 0
     threads: int = 1
     background: bool = False
+    boxes_people: bool = False
 
     def apply(self, frame: Frame) -> Picture | Results:
         """Run the model on the frame's picture. Device worker only. Raises ModelError or what the model raises."""

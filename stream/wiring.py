@@ -36,7 +36,9 @@ class WarmStage:
             gives=frozenset(card.gives),
             max_age_ns=0 if kind is StageKind.GENERATE or "mask" in card.gives else ms_to_ns(card.max_age_ms),
             threads=threads,
+            needs=frozenset(getattr(model, "needs", ())),
             background=getattr(model, "where", "all") == "background",
+            boxes_people=card.name.startswith("boxes/"),
         )
 
     def warm(self, height: int, width: int) -> list[int]:

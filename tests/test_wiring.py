@@ -3,15 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.clock import MonotonicClock
+from stream.clock import MonotonicClock, VirtualClock
 from stream.config import StreamConfig
 from stream.device import CpuDevice
 from stream.errors import ConfigError
+from stream.pipeline import Pipeline
 from stream.results import Results
 from stream.scheduler import StageKind
+from stream.stats import FrameCounts
 from stream.wiring import stage_name, stream_parts
+from tests.fakes import FakeDevice, RecordingSink, make_frame, settle
 
 OWN = """
+from stream.pipeline import Pipeline
 from stream.results import Results
 
 class Bright:
@@ -64,3 +68,38 @@ def test_a_wrong_address_is_refused_before_anything_is_made() -> None:
     clock = MonotonicClock()
     with pytest.raises(ConfigError):
         stream_parts(StreamConfig(source="nowhere.mp4"), CpuDevice(clock), clock)
+
+
+NEEDY = """
+class Blur:
+    needs = ("Boxes",)
+    def __call__(self, image, results):
+        for left, top, right, bottom in results["Boxes"].boxes.astype(int):
+            image[top:bottom, left:right] = 0
+        return image
+
+def Boxes(image):
+    return [(2, 2, 6, 6, 0.9, "face")]
+"""
+
+
+async def test_an_own_generator_is_given_the_results_it_needs(tmp_path: Path) -> None:
+    own = tmp_path / "needy.py"
+    own.write_text(NEEDY)
+    clock = VirtualClock()
+    parts = stream_parts(
+        StreamConfig(source="test:", recognize=[f"{own}:Boxes"], generate=f"{own}:Blur"), CpuDevice(clock, 2), clock
+    )
+    device, shown = FakeDevice(clock), RecordingSink(clock)
+    stream = Pipeline(device, clock).attach("s", [load().stage for load in parts.load_stages], 10**9, shown, FrameCounts())
+    frame = make_frame(size=(8, 8))
+    frame.image[:] = 200
+    stream.put(frame, 0)
+    for _ in range(4):
+        await settle()
+        device.complete_due()
+    await settle()
+    [seen] = shown.frames
+    assert seen.generated is not None and seen.generated[4, 4].tolist() == [0, 0, 0]
+    assert seen.generated[0, 0].tolist() == [200, 200, 200]
+    assert (seen.image == 200).all()  # painting on it changed a picture of its own
