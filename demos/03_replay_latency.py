@@ -55,7 +55,10 @@ async def take_all(feed) -> None:
 def show(found: dict) -> float:
     """Print the account and return the share of shown frames that were on time, in percent."""
     table = Table("step", "p50 ms", "p95 ms", "p99 ms")
-    for name, times in {**found["latency_ms"]["steps"], "capture to send": found["latency_ms"]["capture_to_send"]}.items():
+    for name, times in {
+        **found["latency_ms"]["steps"],
+        "capture to send": found["latency_ms"]["capture_to_send"],
+    }.items():
         table.add_row(name, *(f"{times[q]:.1f}" for q in ("p50", "p95", "p99")))
     frames = found["frames"]
     Console().print(table, f"frames: {frames}")

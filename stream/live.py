@@ -187,7 +187,9 @@ class LiveStream:
     # Starting
 
     async def _warm(self, loaded: LoadedStage, height: int, width: int) -> None:
-        completed = await run_aside(self._clock, lambda: loaded.warm(height, width))  # lanes belong to streams that play
+        completed = await run_aside(
+            self._clock, lambda: loaded.warm(height, width)
+        )  # lanes belong to streams that play
         if completed.error is not None:  # it may be better on a real picture; if not, its breaker opens
             log.warning("%s: %s failed while warming up: %s", self.name, loaded.stage.name, completed.error)
             return
@@ -244,7 +246,9 @@ class LiveStream:
         counts.skipped += self._has_skipped(frame)
         self._shown_rate.add(sent_ns)
         self._newest_size = frame.image.shape[:2]
-        if Step.ENCODED in frame.trace.stamps_ns:  # with nobody watching nothing is encoded, and nothing tells of latency
+        if (
+            Step.ENCODED in frame.trace.stamps_ns
+        ):  # with nobody watching nothing is encoded, and nothing tells of latency
             self.latency.add(frame.age_ns(sent_ns), frame.trace.step_ms().items())
             self._predict_tail(frame)
 
@@ -293,4 +297,3 @@ def _stage_json(stage: Stage) -> dict[str, Any]:
         "variant": stage.variant,
         "max_age_ms": ns_to_ms(stage.max_age_ns),
     }
-

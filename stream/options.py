@@ -61,7 +61,9 @@ Budget = Annotated[
 Size = Annotated[
     str | None,
     typer.Option(
-        metavar="WxH", rich_help_panel=_WHAT, help="Working size, such as 640x360. [dim]default: the source fitted into 640x360 on a processor, 1280x720 on a GPU[/]"
+        metavar="WxH",
+        rich_help_panel=_WHAT,
+        help="Working size, such as 640x360. [dim]default: fits 640x360 on a processor, 1280x720 on a GPU[/]",
     ),
 ]
 Fps = Annotated[

@@ -84,7 +84,7 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock) -> StreamPa
 def stage_name(model: str) -> str:
     """Return the short name of a model, as the page and the metrics show it: boxes, style, Brightness."""
     head, _, rest = model.partition(":")
-    is_own = head.endswith(".py") or "/" not in head and rest[:1].isalpha() and "=" not in rest.partition(":")[0]
+    is_own = head.endswith(".py") or ("/" not in head and rest[:1].isalpha() and "=" not in rest.partition(":")[0])
     return rest.partition(":")[0] if is_own else head.partition("/")[0]
 
 

@@ -190,7 +190,7 @@ class SceneTrack(VideoStreamTrack):
         self.sent = 0
 
     async def recv(self) -> av.VideoFrame:
-        while self.stub.is_frozen:  # noqa: ASYNC110 (set by another thread)
+        while self.stub.is_frozen:
             await asyncio.sleep(0.05)
         rate = 12 if self.stub.scenario == "overloaded" else 30
         self.sent = max(self.sent + 1, int((time.monotonic() - self.started) * rate))  # after a freeze: from now on
@@ -301,7 +301,7 @@ class PageStub:
         self.asking += 1
         self.most_asking = max(self.most_asking, self.asking)
         try:
-            while self.is_hung and request.transport is not None:  # noqa: ASYNC110 (set by another thread)
+            while self.is_hung and request.transport is not None:
                 await asyncio.sleep(0.05)
         finally:
             self.asking -= 1

@@ -84,7 +84,8 @@ def test_a_model_that_breaks_shows_in_the_status_and_video_goes_on(tmp_path: Pat
 def test_a_model_that_hangs_does_not_keep_the_process_alive(tmp_path: Path) -> None:
     hanging = tmp_path / "hanging.py"
     hanging.write_text(
-        "import time\ncalls = []\ndef model(image):\n    calls.append(1)\n    time.sleep(600 * (len(calls) > 20))\n    return image\n"
+        "import time\ncalls = []\n"
+        "def model(image):\n    calls.append(1)\n    time.sleep(600 * (len(calls) > 20))\n    return image\n"
     )
     with serve("test:", "--generate", f"{hanging}:model", log_path=tmp_path / "log") as served:
         served.wait_until(lambda: any(s.get("runs", 0) > 10 for s in served.stream()["stages"]), what="runs")

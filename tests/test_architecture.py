@@ -242,7 +242,9 @@ def test_every_module_has_its_test_or_a_reason() -> None:
     modules = [
         path for path in sources("stream", "models") if path.parent.parent == ROOT and not path.stem.startswith("__")
     ]
-    untested = {name_of(path) for path in modules if not {f"test_{path.stem}.py", f"test_models_{path.stem}.py"} & tests}
+    untested = {
+        name_of(path) for path in modules if not {f"test_{path.stem}.py", f"test_models_{path.stem}.py"} & tests
+    }
     assert untested - TESTED_ELSEWHERE.keys() == set()
     gone = {name for name in TESTED_ELSEWHERE if not (ROOT / name).exists()}
     assert gone == set(), "these are listed and no longer exist"

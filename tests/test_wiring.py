@@ -91,7 +91,9 @@ async def test_an_own_generator_is_given_the_results_it_needs(tmp_path: Path) ->
         StreamConfig(source="test:", recognize=[f"{own}:Boxes"], generate=f"{own}:Blur"), CpuDevice(clock, 2), clock
     )
     device, shown = FakeDevice(clock), RecordingSink(clock)
-    stream = Pipeline(device, clock).attach("s", [load().stage for load in parts.load_stages], 10**9, shown, FrameCounts())
+    stream = Pipeline(device, clock).attach(
+        "s", [load().stage for load in parts.load_stages], 10**9, shown, FrameCounts()
+    )
     frame = make_frame(size=(8, 8))
     frame.image[:] = 200
     stream.put(frame, 0)

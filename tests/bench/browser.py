@@ -31,7 +31,14 @@ def measure(is_quick: bool) -> list[Row]:
     return [
         Row(what, round(start_s, 2), "s", "<= 6 s", start_s <= 6, note=spread),
         Row("the same, first start in this run", round(first[0], 2), "s", note="caches as they were found"),
-        Row("a further viewer: page navigation to first picture", round(further), "ms", "<= 500 ms", further <= 500, note=many),
+        Row(
+            "a further viewer: page navigation to first picture",
+            round(further),
+            "ms",
+            "<= 500 ms",
+            further <= 500,
+            note=many,
+        ),
     ]
 
 

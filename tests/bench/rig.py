@@ -65,7 +65,11 @@ class Rig:
     """One stream, its pipeline, and the loop's lag."""
 
     def __init__(
-        self, pictures: Sequence[Picture], fps: float, loaders: Sequence[Callable[[], LoadedStage]], budget_ms: float = 150
+        self,
+        pictures: Sequence[Picture],
+        fps: float,
+        loaders: Sequence[Callable[[], LoadedStage]],
+        budget_ms: float = 150,
     ) -> None:
         self.clock = MonotonicClock()
         self.device = open_device("cpu", self.clock)
@@ -102,5 +106,3 @@ async def _watch(rig: Rig, codec: str) -> None:
     with suppress(Closed):
         while True:
             await feed.next()
-
-

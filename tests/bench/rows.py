@@ -43,7 +43,13 @@ def machine() -> dict[str, object]:
 def show(title: str, rows: Iterable[Row]) -> None:
     """Print a table."""
     table = Table(title=title, title_justify="left")
-    for column, justify in (("what", "left"), ("value", "right"), ("aim", "left"), ("quality", "left"), ("note", "left")):
+    for column, justify in (
+        ("what", "left"),
+        ("value", "right"),
+        ("aim", "left"),
+        ("quality", "left"),
+        ("note", "left"),
+    ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for row in rows:
         style = {True: "green", False: "red", None: ""}[row.is_met]
@@ -62,10 +68,11 @@ def store(name: str, rows: list[Row], command: str) -> None:
 
 def _markdown(name: str, rows: list[Row], about: dict[str, object], command: str) -> str:
     versions = ", ".join(f"{key} {value}" for key, value in about["versions"].items())  # type: ignore[attr-defined]
+    cores = f"{about['cores']} cores"
     lines = [
         f"# {name}",
         "",
-        f"`{command}` on {about['date']}: {about['cpu']}, {about['cores']} cores, Python {about['python']}, {versions}.",
+        f"`{command}` on {about['date']}: {about['cpu']}, {cores}, Python {about['python']}, {versions}.",
         "",
         "| what | value | aim | met | quality | note |",
         "|---|---:|---|---|---|---|",

@@ -86,7 +86,7 @@ async def _pipeline_rate(model: LoadedStage, pictures: list[np.ndarray]) -> tupl
         return rate, rig.lag.lag_ms.summary()["p99"]
 
 
-class _again:  # noqa: N801 - reads as a word where it is used
+class _again:
     """A loaded model that is used again: closing it does nothing."""
 
     def __init__(self, model: LoadedStage) -> None:
@@ -122,7 +122,13 @@ async def _overload(seconds: float) -> list[Row]:
         Row("its slope", round(slope, 3), "ms/s", "< 1 ms/s", slope < 1, note=f"over {seconds + 60:.0f} s"),
         Row("its rate", round(rate, 2), "fps", "", note="10 fps is the model's own"),
         Row("memory growth", round(growth, 2), "MB/min", "< 1 MB/min", growth < 1, note="after one minute"),
-        Row("loop lag p99 meanwhile", rig.lag.lag_ms.summary()["p99"], "ms", "< 20 ms", rig.lag.lag_ms.summary()["p99"] < 20),
+        Row(
+            "loop lag p99 meanwhile",
+            rig.lag.lag_ms.summary()["p99"],
+            "ms",
+            "< 20 ms",
+            rig.lag.lag_ms.summary()["p99"] < 20,
+        ),
     ]
 
 
@@ -180,7 +186,9 @@ def _quality() -> str:
     pictures = clip_pictures(4, SIZE)
     fast, slow = (load(name, Target("cpu", 2), kind=Kind.GENERATE) for name in ("style", "style:backend=torch"))
     error = np.mean([np.mean((fast(p).astype(float) - slow(p)) ** 2) for p in pictures])  # type: ignore[union-attr]
-    mask, reference = (load(n, Target("cpu", 1), kind=Kind.RECOGNIZE) for n in ("mask/person", "mask/person:backend=torch"))
+    mask, reference = (
+        load(n, Target("cpu", 1), kind=Kind.RECOGNIZE) for n in ("mask/person", "mask/person:backend=torch")
+    )
     pairs = [(mask(p).mask > 127, reference(p).mask > 127) for p in pictures]  # type: ignore[union-attr, operator]
     union = sum((a | b).sum() for a, b in pairs)
     iou = sum((a & b).sum() for a, b in pairs) / union if union else 1.0

@@ -100,7 +100,8 @@ def camera() -> Iterator[Camera]:
     """A camera of 640x360 at 25 fps, with a moving ball."""
     launch = (
         "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=25/1 "
-        "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+        "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 "
+        "! rtph264pay name=pay0 pt=96 config-interval=1 )"
     )
     made = Camera("--launch", launch).start()
     yield made
@@ -133,9 +134,10 @@ def test_colours_arrive_as_they_were(page: Page, tmp_path: Path, color: tuple[in
     name = "0x" + "".join(f"{part:02x}" for part in color)
     source = f"color=c={name}:s=640x360:r=30:d=1"
     matrix = "scale=out_color_matrix=bt709:out_range=tv"
-    tags = "-color_range tv -colorspace bt709 -crf 1 -pix_fmt yuv420p".split()
+    tags = ["-color_range", "tv", "-colorspace", "bt709", "-crf", "1", "-pix_fmt", "yuv420p"]
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-vf", matrix, "-c:v", "libx264", *tags, clip], check=True
+        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-vf", matrix, "-c:v", "libx264", *tags, clip],
+        check=True,
     )
     with serve(str(clip), "--no-models", log_path=tmp_path / "log") as served:
         watch(page, served)
