@@ -14,6 +14,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
+from stream.clock import NS_PER_MS
 from stream.errors import SinkError
 from stream.frame import Picture
 
@@ -32,6 +33,33 @@ SMPTE170M, TV_RANGE = 6, 1  # AVCOL_SPC_SMPTE170M (BT.601), AVCOL_RANGE_MPEG
 
 # Level: (macroblocks per second, macroblocks per frame), ITU-T H.264 table A-1
 H264_LEVELS = {"31": (108_000, 3_600), "40": (245_760, 8_192), "51": (983_040, 36_864), "52": (2_073_600, 36_864)}
+
+
+KEYFRAME_EVERY_NS = 300 * NS_PER_MS  # at most one requested keyframe in this time, shared by all viewers
+
+
+class KeyframeGate:
+    """Joins the keyframe requests of all viewers into at most one per `KEYFRAME_EVERY_NS`."""
+
+    def __init__(self) -> None:
+        self._is_wanted = True  # the first picture is a keyframe anyway
+        self._last_ns: int | None = None  # None before the first
+
+    def request(self) -> None:
+        """Ask for a keyframe. Any thread."""
+        self._is_wanted = True
+
+    def take(self, now_ns: int) -> bool:
+        """Return whether the next picture is to be a keyframe, and if so consider it done."""
+        if not self._is_wanted or (self._last_ns is not None and now_ns - self._last_ns < KEYFRAME_EVERY_NS):
+            return False
+        self.made(now_ns)
+        return True
+
+    def made(self, now_ns: int) -> None:
+        """Note a keyframe that comes without having been asked for: the first of an encoder."""
+        self._is_wanted = False
+        self._last_ns = now_ns
 
 
 @dataclass(frozen=True, slots=True)

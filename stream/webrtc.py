@@ -19,9 +19,10 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
 
 from stream.aiortc_hooks import on_keyframe_request
-from stream.broadcast import Broadcast, Feed
+from stream.broadcast import Broadcast
 from stream.encoder import VideoPacket
 from stream.errors import ProtocolError
+from stream.feed import Feed
 from stream.mailbox import Closed
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ LAYERS: tuple[set[str], ...] = (
     {"errors", "clock", "results", "trace", "frame", "stats"},
     {"mailbox", "budget", "lag", "port", "config", "compose", "encoder", "aiortc_hooks"},
     {"address", "averrors", "backoff", "convert", "fit", "interrupt", "timeline"},
-    {"scheduler", "intake"},
+    {"scheduler", "intake", "feed"},
     {"device", "stage", "camera", "demux", "pattern", "pictures", "readers", "source"},
     {"pipeline", "broadcast"},
     {"live", "webrtc"},

@@ -5,7 +5,7 @@ import av
 import numpy as np
 import pytest
 
-from stream.broadcast import FEED_BOUND, KEYFRAME_EVERY_NS, Broadcast, Delivery, Feed, KeyframeGate
+from stream.broadcast import Broadcast, Feed
 from stream.clock import MonotonicClock
 from stream.compose import Composer
 from stream.encoder import EncoderSettings, VideoEncoder
@@ -14,79 +14,6 @@ from stream.frame import Frame
 from stream.mailbox import Closed
 from stream.results import Results
 from tests.fakes import make_frame
-
-
-def packet(is_keyframe: bool = False) -> av.Packet:
-    made = av.Packet(b"\0\0\0\1x")
-    made.is_keyframe = is_keyframe
-    return made
-
-
-def test_the_gate_joins_requests_and_keeps_its_distance() -> None:
-    gate = KeyframeGate()
-    assert gate.take(0)
-    for _ in range(50):
-        gate.request()
-    assert not gate.take(KEYFRAME_EVERY_NS - 1)
-    assert gate.take(KEYFRAME_EVERY_NS)
-    assert not gate.take(10 * KEYFRAME_EVERY_NS)
-
-
-class Offers:
-    """Offers packets to a feed and counts the deliveries that settled."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.settled: list[Frame] = []
-        self.feed = Feed("H264", self._request)
-
-    def _request(self) -> None:
-        self.requests += 1
-
-    def offer(self, is_keyframe: bool = False) -> None:
-        self.feed.offer(packet(is_keyframe), Delivery(make_frame(), 1, self.settled.append))
-
-
-async def test_a_feed_begins_at_a_keyframe() -> None:
-    offers = Offers()
-    offers.offer()
-    offers.offer(is_keyframe=True)
-    offers.offer()
-    assert (await offers.feed.next()).is_keyframe
-    assert not (await offers.feed.next()).is_keyframe
-    assert len(offers.settled) == 2  # the one before the keyframe, and the one that is sent
-
-
-async def test_a_slow_viewer_loses_its_own_packets_and_resumes_at_a_keyframe() -> None:
-    offers = Offers()
-    offers.offer(is_keyframe=True)
-    for _ in range(FEED_BOUND + 5):
-        offers.offer()
-    assert offers.requests == 1
-    assert offers.feed.lost == FEED_BOUND + 1
-    offers.offer()
-    offers.offer(is_keyframe=True)
-    assert (await offers.feed.next()).is_keyframe
-
-
-async def test_closing_settles_everything_and_ends_the_feed() -> None:
-    offers = Offers()
-    offers.offer(is_keyframe=True)
-    offers.offer()
-    await offers.feed.next()
-    offers.feed.close()
-    assert len(offers.settled) == 2
-    with pytest.raises(Closed):
-        await offers.feed.next()
-
-
-async def test_a_waiting_viewer_wakes_when_its_feed_closes() -> None:
-    offers = Offers()
-    waiting = asyncio.create_task(offers.feed.next())
-    await asyncio.sleep(0)
-    offers.feed.close()
-    with pytest.raises(Closed):
-        await asyncio.wait_for(waiting, 5)
 
 
 class Output:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from stream.encoder import (
+    KEYFRAME_EVERY_NS,
     MAX_BITRATE_BPS,
     MIN_BITRATE_BPS,
     EncoderSettings,
+    KeyframeGate,
     VideoEncoder,
     default_bitrate_bps,
     h264_level,
@@ -122,3 +124,13 @@ def test_the_default_rate_stays_within_bounds() -> None:
 def test_an_encoder_that_cannot_be_opened_says_what_to_do() -> None:
     with pytest.raises(SinkError, match=r"no H264 encoder for 641x359.*livelens doctor"):
         VideoEncoder(EncoderSettings("H264", 641, 359, 30, 1_000_000))
+
+
+def test_the_gate_joins_requests_and_keeps_its_distance() -> None:
+    gate = KeyframeGate()
+    assert gate.take(0)
+    for _ in range(50):
+        gate.request()
+    assert not gate.take(KEYFRAME_EVERY_NS - 1)
+    assert gate.take(KEYFRAME_EVERY_NS)
+    assert not gate.take(10 * KEYFRAME_EVERY_NS)
