@@ -77,7 +77,7 @@ def _bare_rate(model: Callable[[np.ndarray], object], pictures: list[np.ndarray]
 
 
 async def _pipeline_rate(model: LoadedStage, pictures: list[np.ndarray]) -> tuple[float, float]:
-    rig = Rig(pictures, 120, [partial(_again, model)], budget_ms=1000)
+    rig = Rig(pictures, 60, [partial(_again, model)], budget_ms=1000)
     async with running(rig):
         await asyncio.sleep(1)
         started, before = time.perf_counter(), rig.stream.counts.shown
