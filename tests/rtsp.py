@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,9 @@ class Camera:
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self._events.put(line.strip())
+        with suppress(ValueError):  # `kill` closes the pipe while this thread reads it
+            for line in process.stdout:
+                self._events.put(line.strip())
 
     def wait_event(self, event: str, timeout_s: float) -> None:
         """Wait until the server reports `event`: ready, connected, teardown or closed."""
