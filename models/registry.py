@@ -18,7 +18,7 @@ from models import boxes, classify, person_mask, style
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
-from models.user import check_exists, open_user_model
+from models.user import check_defines, check_exists, open_user_model
 from stream.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -110,6 +110,8 @@ def _parse_own(name: str, head: str, attribute: str, behind: str, is_file: bool)
     if not is_file and not _ATTRIBUTE.fullmatch(head):
         raise ModelError(_unknown(head))
     check_exists(name, head)
+    if is_file:
+        check_defines(name, head, attribute)
     return ParsedName(name, head, attribute, _read_options(name, behind))
 
 

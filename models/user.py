@@ -9,12 +9,14 @@ with a parameter `target` is given the models.base.Target. The model is called w
 return is in contract.py. Where it has `warm(height, width)`, `close()`, `gives` or `max_age_ms`, they are used.
 """
 
+import ast
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ from stream.errors import ModelError
 from stream.frame import Picture
 from stream.results import Results
 
+_importing = threading.RLock()  # models are loaded on several threads, and two may be in one file
 DEFAULT_GIVES = frozenset({"boxes"})
 DEFAULT_MAX_AGE_MS = 200.0  # of a recogniser that does not say: about six frames at 30 fps
 
@@ -48,7 +51,8 @@ class UserModel:
         warm = getattr(self._call, "warm", None)
         if callable(warm):
             guarded(f"{self.card.name}: warm({height}, {width})", warm, height, width)
-        self(np.zeros((height, width, 3), np.uint8))
+        black = np.zeros((height, width, 3), np.uint8)
+        self(black, {name: Results() for name in self.needs} if self.needs else None)
 
     def __call__(self, image: Picture, results: Mapping[str, Results] | None = None) -> Picture | Results:
         """Return the picture or the results, converted and checked. Raises ModelError for anything else.
@@ -104,6 +108,25 @@ def check_exists(name: str, where: str) -> None:
         raise ModelError(f"{name}: no module {package!r}; install it, or run in its folder (this is {os.getcwd()})")
 
 
+def check_defines(name: str, where: str, attribute: str) -> None:
+    """Raise ModelError when a file plainly does not define `attribute`. Reads the file, runs nothing of it."""
+    try:
+        tree = ast.parse(Path(where).read_text("utf-8"), where)
+    except (SyntaxError, ValueError) as error:
+        raise ModelError(f"{name}: {where} is not Python source: {error}") from error
+    bound, own = set(), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound.add(node.name)
+            own += [node.name] if node in tree.body and not node.name.startswith("_") else []
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    if "*" not in bound and "__getattr__" not in bound and attribute.partition(".")[0] not in bound:
+        raise ModelError(f"{name}: {where} has no {attribute!r}; it has {', '.join(sorted(own)) or 'no class or function'}")
+
+
 def _find(name: str, where: str, attribute: str) -> Any:
     check_exists(name, where)
     importer = _import_file if where.endswith(".py") else importlib.import_module
@@ -122,6 +145,11 @@ def _import_file(path: str) -> ModuleType:
     """Run the file once per process; files beside it can be imported from it, as when it is run by itself."""
     file = Path(path).resolve()
     module_name = f"livelens_file_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+    with _importing:
+        return _import_once(file, module_name)
+
+
+def _import_once(file: Path, module_name: str) -> ModuleType:
     if module_name in sys.modules:
         return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, file)

@@ -126,5 +126,10 @@ class _Drawing:
 def _caption(picture: Any, text: str) -> None:
     """Write white text with a dark rim: readable on any picture."""
     at = (8, picture.shape[0] - 10)
-    for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thickness, cv2.LINE_AA)
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1), (1, 1)):  # a thicker text would be set wider, letter by letter
+        _put(picture, text, (at[0] + dx, at[1] + dy), (0, 0, 0))
+    _put(picture, text, at, (255, 255, 255))
+
+
+def _put(picture: Any, text: str, at: tuple[int, int], color: tuple[int, int, int]) -> None:
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1, cv2.LINE_AA)

@@ -68,7 +68,7 @@ class StreamConfig(BaseModel):
     recognize: Annotated[list[Text], _allowed('a list of model names, such as ["mask/person", "boxes/coco"]')] = []
     generate: Annotated[Text | None, _allowed('one model with its options, such as "style:where=background"')] = None
     budget_ms: Annotated[
-        float, Field(gt=0), _allowed("more than 0 (milliseconds from capture to the viewer's screen)")
+        float, Field(gt=0), _allowed("more than 0 (milliseconds from capture until the picture is sent)")
     ] = DEFAULT_BUDGET_MS
     size: Annotated[
         tuple[int, int] | None,

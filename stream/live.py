@@ -172,7 +172,7 @@ class LiveStream:
         for state in self._inner.stages.values():
             live = {
                 "ips": state.rate.per_second(now_ns),
-                "predicted_ms": round(ns_to_ms(self._pipeline.last_predicted_ns(self.name, state.stage.name)), 1),
+                "predicted_ms": round(ns_to_ms(self._inner.predicted_ns.get(state.stage.name, 0)), 1),
                 "runs": state.runs,
                 "reuses": state.reuses,
                 "skips": state.skips,

@@ -55,7 +55,7 @@ Budget = Annotated[
     typer.Option(
         metavar="MS",
         rich_help_panel=_WHAT,
-        help="Milliseconds from capture to the viewer's screen. [dim]default 150[/]",
+        help="Milliseconds from capture until the picture is sent. [dim]default 150[/]",
     ),
 ]
 Size = Annotated[

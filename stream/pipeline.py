@@ -186,10 +186,6 @@ class Pipeline:
         """Learn a cost measured outside the pipeline, such as at warm-up."""
         self.costs.observe(self._cost_key(stage, height, width), cost_ns)
 
-    def last_predicted_ns(self, stream: str, stage: str) -> int:
-        """Return the cost last predicted for a stage; 0 before its first frame."""
-        return self._streams[stream].predicted_ns.get(stage, 0)
-
     def tick(self) -> None:
         """Free frames from waits that have become pointless. Call a few times a second."""
         now_ns = self._clock.now_ns()

@@ -127,7 +127,7 @@ class Source:
         waits = reader is None
         self._state = SourceState.WAITING if waits else SourceState.CONNECTING
         self._code: SourceCode | None = None
-        self._message = "no publisher yet: open the page and share a camera" if waits else f"opening {spec.display}"
+        self._message = "no publisher yet, and this release cannot take one" if waits else f"opening {spec.display}"
         self._since_ns = intake.clock.now_ns()
         self._reconnects = self._stalls = 0
 

@@ -146,3 +146,11 @@ async def test_stopping_closes_source_models_and_output_even_before_the_first_fr
     await stand.stream.stop()
     assert stand.source.is_stopped and loaded.is_closed
     stand.device.close()
+
+
+async def test_status_can_be_asked_for_after_the_stop() -> None:
+    stand = await Stand(Loaded("style", StageKind.GENERATE, double)).open()
+    await stand.show(2)
+    await stand.stream.stop()
+    assert stand.stream.status()["frames"]["shown"] == 2
+    stand.device.close()

@@ -149,7 +149,7 @@ def test_what_cannot_be_loaded_says_why(file, name, message):
 
 def test_file_that_fails_to_import_is_told_with_its_cause(tmp_path):
     bad = tmp_path / "bad.py"
-    bad.write_text("import not_installed_here\n")
+    bad.write_text("import not_installed_here\nName = not_installed_here.Name\n")
     with pytest.raises(ModelError, match=r"importing .*bad.py: ModuleNotFoundError.*not_installed_here") as caught:
         generate(f"{bad}:Name")
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
@@ -159,7 +159,7 @@ def test_file_that_fails_to_import_is_told_with_its_cause(tmp_path):
 
 def test_file_that_exits_does_not_end_the_program(tmp_path):
     bad = tmp_path / "exits.py"
-    bad.write_text("raise SystemExit(1)\n")
+    bad.write_text("raise SystemExit(1)\nclass Name: ...\n")
     with pytest.raises(ModelError, match="SystemExit"):
         generate(f"{bad}:Name")
 
@@ -178,5 +178,5 @@ def test_kind_must_be_said(file):
 
 def test_parsing_runs_nothing(tmp_path):
     trap = tmp_path / "trap.py"
-    trap.write_text("raise AssertionError('this ran')\n")
+    trap.write_text("raise AssertionError('this ran')\nclass Name: ...\n")
     assert parse(f"{trap}:Name:a=1").options == (("a", "1"),)

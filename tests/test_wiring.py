@@ -1,12 +1,14 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from models.registry import parse
 from stream.clock import MonotonicClock, VirtualClock
 from stream.config import StreamConfig
 from stream.device import CpuDevice
-from stream.errors import ConfigError
+from stream.errors import ConfigError, ModelError
 from stream.pipeline import Pipeline
 from stream.results import Results
 from stream.scheduler import StageKind
@@ -105,3 +107,32 @@ async def test_an_own_generator_is_given_the_results_it_needs(tmp_path: Path) ->
     assert seen.generated is not None and seen.generated[4, 4].tolist() == [0, 0, 0]
     assert seen.generated[0, 0].tolist() == [200, 200, 200]
     assert (seen.image == 200).all()  # painting on it changed a picture of its own
+
+
+def test_two_models_of_one_slow_file_load_at_the_same_time(tmp_path: Path) -> None:
+    own = tmp_path / "slow.py"
+    own.write_text("import time\ntime.sleep(0.3)\n" + OWN + "\nclass Other(Bright):\n    pass\n")
+    clock = MonotonicClock()
+    parts = stream_parts(
+        StreamConfig(source="test:", recognize=[f"{own}:Bright", f"{own}:Other"]), CpuDevice(clock), clock
+    )
+    with ThreadPoolExecutor(2) as threads:
+        names = [done.result().stage.name for done in [threads.submit(load) for load in parts.load_stages]]
+    assert names == ["Bright", "Other"]
+
+
+def test_a_model_with_needs_warms_with_empty_results(tmp_path: Path) -> None:
+    own = tmp_path / "needy.py"
+    own.write_text(NEEDY)
+    clock = MonotonicClock()
+    config = StreamConfig(source="test:", recognize=[f"{own}:Boxes"], generate=f"{own}:Blur")
+    loaded = [load() for load in stream_parts(config, CpuDevice(clock), clock).load_stages]
+    assert all(len(one.warm(16, 16)) == 3 for one in loaded)
+
+
+def test_a_name_its_file_does_not_define_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("raise SystemExit('ran')\n" + OWN)
+    with pytest.raises(ModelError, match="has no 'Nope'; it has Bright"):
+        parse(f"{own}:Nope")
+    assert parse(f"{own}:Bright").attribute == "Bright"
