@@ -124,7 +124,9 @@ def check_defines(name: str, where: str, attribute: str) -> None:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             bound |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
     if "*" not in bound and "__getattr__" not in bound and attribute.partition(".")[0] not in bound:
-        raise ModelError(f"{name}: {where} has no {attribute!r}; it has {', '.join(sorted(own)) or 'no class or function'}")
+        raise ModelError(
+            f"{name}: {where} has no {attribute!r}; it has {', '.join(sorted(own)) or 'no class or function'}"
+        )
 
 
 def _find(name: str, where: str, attribute: str) -> Any:
