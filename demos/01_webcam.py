@@ -9,6 +9,7 @@ recognised, and beside the picture how many milliseconds each step took against 
 """
 
 import argparse
+import logging
 
 from stream.app import run
 from stream.camera import first_camera
@@ -18,6 +19,7 @@ from stream.source import sample_clip
 
 def main() -> int:
     """Serve until Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", default=(first_camera() or sample_clip()).address)
     parser.add_argument("--style", default="style")

@@ -8,6 +8,7 @@ goes on by itself when it is back.
 """
 
 import argparse
+import logging
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class Brightness:
 
 def main() -> int:
     """Serve until Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("address", help="rtsp://…, or any other source that livelens serve takes")
     parser.add_argument("--port", type=int, default=8080)

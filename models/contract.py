@@ -15,8 +15,10 @@ A recogniser may return:
 Arrays may be numpy, torch (any device) or anything numpy can read. Boxes are pixels of the input and are clipped to it.
 """
 
+import traceback
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,7 +41,13 @@ def guarded(what: str, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     except ModelError:
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{what}: {type(error).__name__}: {error}") from error
+        raise ModelError(f"{what}: {type(error).__name__}: {error}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """Return where in its file an error was raised; the traceback itself is not kept, it holds pictures."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # without our own call
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 def to_picture(value: object, image: Picture, name: str) -> Picture:

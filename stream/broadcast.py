@@ -166,7 +166,8 @@ class Broadcast:
                 rendition.encoder = None
         if not watched:
             return {}
-        picture = self._composer.compose(frame) if is_drawn else frame.image
+        plain = frame.image if frame.generated is None else frame.generated
+        picture = self._composer.compose(frame) if is_drawn else plain
         frame.trace.stamp(Step.COMPOSED, self._clock.now_ns())
         packets = self._encode_all(watched, picture, self._rtp_ts(frame.captured_ns))
         encoded_ns = self._clock.now_ns()

@@ -31,13 +31,16 @@ def fit(
 ) -> Fit:
     """Return how a picture of `width` x `height` is fitted into `max_size` (width, height).
 
-    Never enlarges, unless `exact` asks for that very size. `pixel_aspect` is the width of a pixel by
+    Never enlarges, unless `exact` asks for that very size. A limit that nobody asked for is a budget of
+    pixels, so it is turned for a picture that stands upright. `pixel_aspect` is the width of a pixel by
     its height, as broadcasts and DVDs have it: the fitted picture has square pixels.
     """
     wide, high = _square(width, height, pixel_aspect)
     if max_size is None:
         size = _steps(wide, high, None)
         return Fit(size, size)
+    if not exact and (wide < high) != (max_size[0] < max_size[1]):
+        max_size = (max_size[1], max_size[0])
     scale = min(max_size[0] / wide, max_size[1] / high)
     if not exact:
         size = _steps(wide * min(scale, 1.0), high * min(scale, 1.0), max_size)

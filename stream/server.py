@@ -100,10 +100,12 @@ class Server:
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         streams = self._streams.values()
-        waiting = [s.name for s in streams if not s.is_ready and not _waits_for_publisher(s)]
-        problems = {s.name: s.problem for s in streams if s.problem}
-        is_ready = not waiting and not problems
-        found = {"ready": is_ready, "waiting_for": waiting, "problems": problems}
+        hopeless = {s.name: s.why_no_pictures() for s in streams if not s.is_ready and _has_no_source(s)}
+        waiting = [s.name for s in streams if not s.is_ready and s.name not in hopeless and not _waits_for_publisher(s)]
+        missing = {s.name: s.problem for s in streams if s.problem}
+        is_any_left = len(hopeless) < len(self._streams)  # a source that cannot work must not hold back the others
+        is_ready = not waiting and not missing and is_any_left
+        found = {"ready": is_ready, "waiting_for": waiting, "problems": hopeless | missing}
         return web.json_response(found, status=200 if is_ready else 503)
 
     async def _get_metrics(self, _request: web.Request) -> web.Response:
@@ -140,6 +142,10 @@ class Server:
 
 def _location(session: Session) -> str:
     return f"/whep/{session.stream}/{session.id}"
+
+
+def _has_no_source(stream: LiveStream) -> bool:
+    return stream.source_status().state in (SourceState.ERROR, SourceState.FINISHED)
 
 
 def _waits_for_publisher(stream: LiveStream) -> bool:

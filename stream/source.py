@@ -287,7 +287,8 @@ class Source:
         self._since_ns = self._intake.clock.now_ns()
         self._code, self._state = code, state
         lasted = f"[{code}] " if code else ""
-        log.info("%s: source %s, was %s: %s%s", self._intake.stream, state, before[0], lasted, message)
+        level = logging.ERROR if state is SourceState.ERROR else logging.WARNING if code else logging.INFO
+        log.log(level, "%s: source %s, was %s: %s%s", self._intake.stream, state, before[0], lasted, message)
         if self._on_state is not None:
             self._on_state(self.status())
 

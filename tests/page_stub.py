@@ -123,6 +123,7 @@ def _hostile(t: float) -> Json:
     return status
 
 
+NO_OPENVINO = "boxes/coco needs openvino, which is not installed"
 CAMERA_GONE = "the camera was unplugged or another program uses it; plug it in or close that program (next try in 4 s)"
 NO_ROUTE = "rtsp://10.0.0.7:554/door refused the connection; check the address and that the camera is on"
 
@@ -143,7 +144,8 @@ SCENARIOS: dict[str, Callable[[float], list[Json]]] = {
         _hostile(t),
         stream_status("a" * 64, t),
     ],
-    "broken": lambda t: [_warming("sample", t) | {"problem": "boxes/coco needs openvino, which is not installed"}],
+    "left-out": lambda t: [stream_status("sample", t) | {"problem": NO_OPENVINO}],
+    "broken": lambda t: [_warming("sample", t) | {"problem": NO_OPENVINO}],
     "none": lambda t: [],
 }
 

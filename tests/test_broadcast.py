@@ -107,17 +107,29 @@ async def test_frames_faster_than_the_encoder_are_replaced_and_counted() -> None
     output.broadcast.close()
 
 
-async def test_a_frame_that_cannot_be_drawn_is_shown_undrawn_and_the_next_ones_too() -> None:
+async def test_a_frame_that_cannot_be_drawn_is_shown_undrawn_and_the_next_ones_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     output = Output()
     received: list[av.Packet] = []
     reader = asyncio.create_task(drain(output.watch("H264"), received))
     bad = make_frame(0, output.clock.now_ns(), size=(64, 64))
+    bad.generated = np.full_like(bad.image, 250)
     bad.results["mask"] = Results(mask=np.zeros((3, 5), np.uint8))  # of another size: OpenCV raises
+    shown: list[np.ndarray] = []
+    encode = VideoEncoder.encode
+
+    def look(self: VideoEncoder, picture: np.ndarray, *args: Any, **kwargs: Any) -> Any:
+        shown.append(picture)
+        return encode(self, picture, *args, **kwargs)
+
+    monkeypatch.setattr(VideoEncoder, "encode", look)
     output.broadcast.put(bad)
     async with asyncio.timeout(10):
         while not output.sent:
             await asyncio.sleep(0.002)
     await output.show(1)
+    assert (shown[0] == 250).all()  # the generated picture: the raw one may be what nobody should see
     assert len(received) == 2 and output.dropped == []
     output.broadcast.close()
     await reader

@@ -180,3 +180,10 @@ def test_parsing_runs_nothing(tmp_path):
     trap = tmp_path / "trap.py"
     trap.write_text("raise AssertionError('this ran')\nclass Name: ...\n")
     assert parse(f"{trap}:Name:a=1").options == (("a", "1"),)
+
+
+def test_an_error_in_own_code_tells_its_file_and_line(tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text("def broken(image):\n    raise ValueError('boom')\n")
+    with pytest.raises(ModelError, match=r"ValueError: boom \(mine.py, line 2\)"):
+        generate(f"{own}:broken")(IMAGE)

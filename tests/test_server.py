@@ -229,3 +229,17 @@ async def test_stopping_ends_every_thread_of_a_stream(site: Site) -> None:
         while threading.active_count() > before:
             await asyncio.sleep(0.05)
     assert stream.counts.in_flight == 0
+
+
+async def test_a_source_that_cannot_work_does_not_hold_back_the_others(site: Site, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(b"no video at all")
+    dead = await site.add("dead", str(cut), is_warm=False)
+    async with asyncio.timeout(20):
+        while dead.source_status().state is not SourceState.ERROR:
+            await asyncio.sleep(0.05)
+    assert (await site.client.get("/readyz")).status == 503  # nothing else is there
+    await site.add("good")
+    ready = await site.client.get("/readyz")
+    assert ready.status == 200
+    assert "cut.mp4" in (await ready.json())["problems"]["dead"]

@@ -9,7 +9,7 @@ import { showOverlay } from "/page/overlay.js";
 import { showAccount, showBrowser, showStages, showTiles } from "/page/panel.js";
 import { Player } from "/page/player.js";
 import { StreamsPoll } from "/page/streams.js";
-import { overlayFor, stateWords } from "/page/texts.js";
+import { overlayFor, stateWords, trouble } from "/page/texts.js";
 
 const TOKEN_KEY = "livelens-token"; // sessionStorage: gone with the tab
 const PLAYABLE = ["running", "stalled"]; // in other states the server has nothing live to offer
@@ -107,6 +107,9 @@ function showCaption(stream) {
   const { words, tone } = stateWords(stream);
   setText(pill, words);
   pill.className = `pill tone-${tone}`;
+  const wrong = page.server.state === "up" ? trouble(stream) : "";
+  byId("stream-trouble").hidden = !wrong;
+  setText(byId("stream-trouble"), wrong);
 }
 
 function showServer() {

@@ -78,16 +78,17 @@ function onTimeTone(share) {
 export function showAccount(stream, history) {
   const frames = stream.frames ?? {};
   const dropped = Object.entries(frames.dropped ?? {}).filter(([, amount]) => amount > 0);
-  const droppedTotal = dropped.reduce((all, [, amount]) => all + amount, 0);
+  const warming = frames.dropped?.warming ?? 0; // nobody could have seen these; they stand in the list below, not in the bar
+  const droppedTotal = dropped.reduce((all, [, amount]) => all + amount, 0) - warming;
   const parts = [
     { key: "on-time", words: "shown on time", amount: frames.on_time ?? 0 },
     { key: "late", words: "shown late", amount: frames.late ?? 0 },
     { key: "dropped", words: "dropped", amount: droppedTotal },
     { key: "in-flight", words: "on their way", amount: frames.in_flight ?? 0 },
   ];
-  const captured = frames.captured ?? 0;
+  const captured = (frames.captured ?? 0) - warming;
   const shareOf = (amount) => (captured > 0 ? amount / captured : null);
-  setText(byId("account-note"), `${count(captured)} captured`);
+  setText(byId("account-note"), `${count(captured)} since the models were warm`);
   drawAccountBar(parts, captured);
   syncRows(byId("account-rows"), [
     ...parts.map((part) => ({

@@ -50,10 +50,18 @@ export const kindWords = (kind) => own(KIND_WORDS, kind) ?? kind ?? "";
 /** One word on how a stream does, and its tone: good, busy or bad. */
 export function stateWords(stream) {
   const state = stream.source?.state ?? "unknown";
-  if (stream.problem) return { words: "Stopped", tone: "bad" };
+  if (stream.problem && !stream.ready) return { words: "Stopped", tone: "bad" };
   if (!stream.ready && (state === "running" || state === "connecting")) return { words: "Warming up", tone: "busy" };
   const tone = { running: "good", stalled: "bad", retrying: "bad", error: "bad" }[state] ?? "busy";
   return { words: own(STATE_WORDS, state) ?? state, tone };
+}
+
+/** What is wrong with a stream that plays all the same: a model left out, or one that fails; "" when nothing is. */
+export function trouble(stream) {
+  if (!stream.ready) return "";
+  if (stream.problem) return `A model is left out: ${sentence(stream.problem)}`;
+  const failing = (stream.stages ?? []).find((stage) => stage.last_error);
+  return failing ? `${failing.name} fails, and the picture is shown without it: ${sentence(failing.last_error)}` : "";
 }
 
 /** The sentence above the budget bar. */
@@ -191,7 +199,7 @@ function sourceProblem(stream) {
         isBusy: true,
       };
   }
-  if (stream.problem)
+  if (stream.problem && !stream.ready)
     return { kind: "models", title: "The models could not be started", detail: sentence(stream.problem) };
   if (!stream.ready)
     return {

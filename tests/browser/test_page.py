@@ -451,3 +451,13 @@ def test_back_off_doubles_and_is_bounded(tab: Tab, stub: PageStub) -> None:
         "import('/page/backoff.js').then(m => [1, 2, 3, 4, 50].map(n => [m.backoffMs(n, 0), m.backoffMs(n, 1)]))"
     )
     assert waits == [[800, 1000], [1600, 2000], [3200, 4000], [6400, 8000], [8000, 10000]]
+
+
+def test_a_model_left_out_is_told_beside_the_picture_that_plays(stub: PageStub, tab: Tab) -> None:
+    stub.scenario = "left-out"
+    tab.page.goto(stub.url)
+    wait_until_playing(tab.page)
+    expect(tab.page.locator("#stream-trouble")).to_contain_text("A model is left out: boxes/coco needs openvino")
+    expect(tab.page.locator("#stream-state")).to_have_text("Running")
+    stub.scenario = "normal"
+    expect(tab.page.locator("#stream-trouble")).to_be_hidden(timeout=SOON_MS)
