@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -143,7 +144,7 @@ class LiveStream:
         return {
             "name": self.name,
             "ready": self.is_ready,
-            "problem": self.problem,
+            "problem": _without_folders(self.problem),
             "source": _source_json(self._source.spec, source),
             "width": width,
             "height": height,
@@ -177,7 +178,7 @@ class LiveStream:
                 "reuses": state.reuses,
                 "skips": state.skips,
                 "errors": state.errors,
-                "last_error": state.last_error,
+                "last_error": _without_folders(state.last_error),
                 "is_open": not state.breaker.is_closed(now_ns),
                 "latest": state.latest.results.to_json() if state.latest else None,
             }
@@ -283,6 +284,11 @@ def _source_json(spec: SourceSpec, status: SourceStatus) -> dict[str, Any]:
 def public_message(spec: SourceSpec, status: SourceStatus) -> str:
     """Return the source's message as viewers may see it."""
     return status.message.replace(spec.display, _shown_address(spec))
+
+
+def _without_folders(message: str | None) -> str | None:
+    """Return a message about someone's own model as viewers may see it: its file's name, not where it lies."""
+    return message and re.sub(r"[^\s:'\"]*[/\\](?=[^\s/\\:]+\.py\b)", "", message)
 
 
 def _shown_address(spec: SourceSpec) -> str:

@@ -113,7 +113,7 @@ class StageState:
         self.runs += 1
         self.errors += 1
         self.breaker.failed(now_ns)
-        self.last_error = f"{type(error).__name__}: {error}"
+        self.last_error = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
 
     def stuck(self, message: str) -> None:
         """Account for a run that does not come back."""

@@ -8,7 +8,7 @@ import pytest
 
 from stream.clock import MonotonicClock, ms_to_ns
 from stream.device import CpuDevice
-from stream.live import LiveStream, StreamParts
+from stream.live import LiveStream, StreamParts, _without_folders
 from stream.pipeline import Pipeline
 from stream.results import Results
 from stream.scheduler import StageKind
@@ -154,3 +154,16 @@ async def test_status_can_be_asked_for_after_the_stop() -> None:
     await stand.stream.stop()
     assert stand.stream.status()["frames"]["shown"] == 2
     stand.device.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("/home/me/secret/m.py:Name: ValueError: boom (m.py, line 2)", "m.py:Name: ValueError: boom (m.py, line 2)"),
+        ("../x/m.py:Name: no file ../x/m.py", "m.py:Name: no file m.py"),
+        ("boxes/coco: needs bf16/fp16", "boxes/coco: needs bf16/fp16"),
+        (None, None),
+    ],
+)
+def test_viewers_see_the_name_of_a_models_file_and_not_its_folder(said: str | None, shown: str | None) -> None:
+    assert _without_folders(said) == shown
