@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.clock import VirtualClock
@@ -225,6 +225,16 @@ costs = st.lists(
     has_two_lanes=st.booleans(),
     needs=st.sampled_from([(), ("mask",), ("boxes",), ("mask", "boxes")]),
 )
+@example(
+    gaps=[1, 1, 1, 1],
+    style=[0.0, RuntimeError("scripted"), 400.0],
+    boxes=[RuntimeError("scripted")],
+    mask=[0.0, RuntimeError("scripted"), 400.0],
+    capacity=1,
+    budget_ms=20,
+    has_two_lanes=False,
+    needs=("mask",),
+)  # two frames of 800 ms: the longest that a test may have to wait, seen once
 def test_whatever_happens_order_and_account_hold(
     gaps, style, boxes, mask, capacity, budget_ms, has_two_lanes, needs
 ) -> None:
@@ -240,7 +250,8 @@ def test_whatever_happens_order_and_account_hold(
         for gap in gaps:
             at_ms += gap
             arrivals.append((float(at_ms), "s"))
-        await bench.run(arrivals, at_ms + 1_500)
+        # the frame in work and the one behind it, each of three stages of 400 ms one after the other, and some air
+        await bench.run(arrivals, at_ms + 2 * 3 * 400 + 600)
         counts = bench.check_account()
         stream = bench.streams["s"]
         assert stream.inbox.stats().peak_depth <= 1
