@@ -19,7 +19,7 @@ LONGEST_FUNCTION = 60  # lines, with its docstring
 # stream/ from the bottom to the top: a module imports from its own layer and those below, never upwards.
 LAYERS: tuple[set[str], ...] = (
     {"errors", "clock", "results", "trace", "frame", "stats", "run"},
-    {"mailbox", "budget", "lag", "port", "config", "compose", "encoder", "aiortc_hooks"},
+    {"mailbox", "summary", "budget", "lag", "port", "config", "compose", "encoder", "aiortc_hooks"},
     {"address", "averrors", "backoff", "convert", "fit", "interrupt", "timeline"},
     {"scheduler", "intake", "feed"},
     {"device", "stage", "camera", "demux", "pattern", "pictures", "readers", "source"},
