@@ -20,6 +20,7 @@ from stream.convert import Converter, quarter_turns, upright_size
 from stream.errors import SourceCode, SourceError
 from stream.intake import Attempt, Media
 from stream.interrupt import interrupted_by
+from stream.tap import copy_track
 from stream.timeline import to_ticks
 
 MAX_PIXELS = 7680 * 4320  # 8K: a picture takes 100 MB as rgb; more is refused before memory is spent
@@ -91,8 +92,10 @@ class DemuxReader:
     def _play(self, container: InputContainer, attempt: Attempt) -> None:
         stream = self._video(container)
         is_paced = self._is_paced(container)
-        attempt.opened(_media(stream, is_paced))
-        pump = _Pump(attempt, stream, is_paced, has_clock=is_paced or container.format.name not in NO_CLOCK)
+        has_clock = is_paced or container.format.name not in NO_CLOCK
+        track = copy_track(stream, is_live=not is_paced, has_clock=has_clock) if attempt.has_tap else None
+        attempt.opened(_media(stream, is_paced), track)
+        pump = _Pump(attempt, stream, is_paced, has_clock)
         with interrupted_by(attempt.stop):
             for packet in self._packets(container, stream, attempt):
                 if not pump.take(packet):
@@ -181,9 +184,10 @@ class _Pump:
             return not self._attempt.stop.is_set()
         for frame in frames:
             if is_last and self._is_paced:  # the pictures still in the decoder keep the pace
-                self._captured_ns += self._attempt.interval_ns
-                if self._attempt.wait_until(self._captured_ns) is None:
+                captured_ns = self._attempt.wait_after(self._captured_ns)
+                if captured_ns is None:
                     return False
+                self._captured_ns = captured_ns
             self._show(frame, self._captured_ns)
         return not self._attempt.stop.is_set()
 
@@ -196,7 +200,7 @@ class _Pump:
             return False
         self._captured_ns = arrived_ns
         packet.opaque = arrived_ns
-        self._attempt.packet()
+        self._attempt.packet(packet, arrived_ns)
         return True
 
     def _show(self, frame: av.VideoFrame, released_ns: int) -> None:

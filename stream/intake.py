@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,8 +18,13 @@ from stream.clock import NS_PER_S, Clock
 from stream.errors import SourceError
 from stream.fit import Fit, fit
 from stream.frame import Frame, Picture
-from stream.timeline import TIME_BASE, Pacer, RateLimit, RateMeter, Timeline, sane_fps
+from stream.timeline import TIME_BASE, Pace, Pacer, RateLimit, RateMeter, Timeline, sane_fps
 from stream.trace import Step, Trace
+
+if TYPE_CHECKING:  # a source without packets needs no FFmpeg
+    from av.packet import Packet
+
+    from stream.tap import PacketTap, Track
 
 log = logging.getLogger(__name__)
 SETTLE_NS = NS_PER_S // 2
@@ -73,23 +78,36 @@ class Reader(Protocol):
 class Intake:
     """The frames of one stream, in order, whatever its source does. Used by one reader thread at a time."""
 
-    def __init__(self, stream: str, clock: Clock, emit: Callable[[Frame], None], wish: Wish) -> None:
+    def __init__(
+        self,
+        stream: str,
+        clock: Clock,
+        emit: Callable[[Frame], None],
+        wish: Wish,
+        tap: "PacketTap | None" = None,
+        pace: Pace | None = None,
+    ) -> None:
         self.stream = stream
         self.clock = clock
         self.counts = IntakeCounts()
         self.media = Media()
         self.fps_measured: float | None = None  # None until two frames are known
         self.timeline = Timeline(is_live=True)
-        self.pacer = Pacer()
+        self.pacer: Pace = pace or Pacer()
+        self.tap = tap  # None when nobody records
         self._emit = emit
         self._wish = wish
         self._limit = RateLimit(wish.fps)
         self._meter = RateMeter()
+        self._taps_pictures = False  # the source has no packets
         self._settled_ns = 0  # before it, pictures are not metered: a live source begins with what the analysis held
         self._fits: dict[tuple[int, int, Fraction | float], Fit] = {}  # of the current size only
 
-    def opened(self, media: Media) -> None:
+    def opened(self, media: Media, track: "Track | None" = None) -> None:
         """Take what the container says. The picture size is believed only from a decoded picture."""
+        if self.tap is not None:
+            self.tap.opened(track)
+        self._taps_pictures = self.tap is not None and track is None
         if self.media.width:
             media = replace(media, width=self.media.width, height=self.media.height)
         self.media = media
@@ -102,6 +120,8 @@ class Intake:
         """Join two stretches of one stream: at a loop, or before a reconnect."""
         self.timeline.seam()
         self.pacer.seam()
+        if self.tap is not None:
+            self.tap.seam()
         if is_loop:
             self.counts.loops += 1
         else:
@@ -122,6 +142,8 @@ class Intake:
             self.fps_measured = self._meter.add(captured_ns)
         placed = self.timeline.place(pts, captured_ns)
         fitted = self._fit(size, aspect)
+        if self._taps_pictures:
+            make = self._tapped(make, size, captured_ns)
         if not self._limit.admits(placed):
             self.counts.skipped_fps += 1
             return
@@ -132,6 +154,15 @@ class Intake:
         frame = Frame(self.stream, self.counts.frames, placed, TIME_BASE, captured_ns, image, source_size, trace)
         self.counts.frames += 1
         self._emit(frame)
+
+    def _tapped(
+        self, make: Callable[[tuple[int, int]], Picture], size: tuple[int, int], captured_ns: int
+    ) -> Callable[[tuple[int, int]], Picture]:
+        """Show the tap the whole picture; return a `make` that does not make it a second time."""
+        whole = make(size)
+        if self.tap is not None:
+            self.tap.picture(whole, captured_ns)
+        return lambda wanted: whole if wanted == size else make(wanted)
 
     def _fit(self, size: tuple[int, int], aspect: Fraction | float) -> Fit:
         found = self._fits.get((*size, aspect))
@@ -176,18 +207,25 @@ class Attempt:
         """Return the time on the stream's clock."""
         return self._intake.clock.now_ns()
 
-    def opened(self, media: Media) -> None:
-        """Say that the source is open and what it declares."""
+    def opened(self, media: Media, track: "Track | None" = None) -> None:
+        """Say that the source is open and what it declares; `track` when it has packets and `has_tap` asks for it."""
         if not self.stop.is_set():
-            self._intake.opened(replace(media, fps=sane_fps(media.fps)))
+            self._intake.opened(replace(media, fps=sane_fps(media.fps)), track)
             self.opened_s = time.monotonic()
             self._news.set()
 
-    def packet(self) -> None:
-        """Count a packet, or a picture read whole."""
+    @property
+    def has_tap(self) -> bool:
+        """Whether somebody records what is read."""
+        return self._intake.tap is not None
+
+    def packet(self, packet: "Packet[Any] | None" = None, arrived_ns: int = 0) -> None:
+        """Count a packet and show it to the tap; without one, count a picture read whole."""
         if not self.stop.is_set():
             self.packet_s = time.monotonic()
             self._intake.counts.packets += 1
+            if packet is not None and self._intake.tap is not None:
+                self._intake.tap.packet(packet, arrived_ns)
 
     def decode_failed(self, why: str) -> None:
         """Count a packet that could not be decoded; the stream goes on."""
@@ -202,6 +240,10 @@ class Attempt:
     def wait_due(self, dts: int | None) -> int | None:
         """Wait until a recorded packet would have arrived and return that time; None when stopped."""
         return self.wait_until(self._intake.pacer.due_ns(dts, self.now_ns()))
+
+    def wait_after(self, captured_ns: int) -> int | None:
+        """Wait for the time of a picture without a packet that follows one captured then; None when stopped."""
+        return self.wait_until(self._intake.pacer.after_ns(captured_ns, self.now_ns()))
 
     @property
     def interval_ns(self) -> int:

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from stream.errors import ConfigError, SourceCode, SourceError
 if TYPE_CHECKING:  # numpy comes with these, and the command line should not wait for it
     from stream.frame import Frame
     from stream.intake import Attempt, Intake, Reader
+    from stream.tap import PacketTap
+    from stream.timeline import Pace
 
 __all__ = [
     "Source",
@@ -332,6 +334,9 @@ def open_source(
     read_timeout_s: float = 5.0,
     stall_after_s: float = STALL_S,
     on_state: OnState | None = None,
+    tap: "PacketTap | None" = None,
+    schedule: Sequence[int] | None = None,
+    is_paced: bool = True,
 ) -> Source:
     """Return a source that is ready to start; nothing is opened yet.
 
@@ -341,17 +346,21 @@ def open_source(
               With `exact` every picture has that very size, black where the aspect differs
     fps       at most so many frames a second, the rest is skipped and counted; for a folder, its rate
     loop      a recording starts again at its end, and its time goes on
+    tap       sees what is read before it is decoded, on the reader thread
+    schedule  when each packet of a file is let go, in ns after the first is asked for; None goes by its dts
+    is_paced  False lets a recording go as fast as `emit` takes it, which may block then; captured is when it was read
 
-    Raises ConfigError for a size or rate that cannot be made.
+    Raises ConfigError for a size, rate or pace that cannot be made.
     """
     from stream.intake import Intake, Wish
     from stream.readers import make_reader
 
     _check_wish(max_size, exact, fps)
+    pace = _pace(spec, schedule, is_paced)
     return Source(
         spec,
         make_reader(spec, fps),
-        Intake(stream, clock, emit, Wish(max_size, exact, fps)),
+        Intake(stream, clock, emit, Wish(max_size, exact, fps), tap, pace),
         loop=loop,
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
@@ -370,6 +379,21 @@ def _check_wish(max_size: tuple[int, int] | None, exact: bool, fps: float | None
             raise ConfigError(f"size {width}x{height}: each side must be divisible by 4, for example {near}")
     if fps is not None and not fps > 0:
         raise ConfigError(f"fps {fps}: it must be above 0")
+
+
+def _pace(spec: SourceSpec, schedule: Sequence[int] | None, is_paced: bool) -> "Pace | None":
+    """Return what lets packets go; None for the usual pace, by their dts."""
+    from stream.timeline import AtOnce, Recorded
+
+    if schedule is not None:
+        if spec.kind is not SourceKind.FILE or not is_paced or not schedule:
+            raise ConfigError(f"{spec.display}: a schedule of packets needs a file, its arrivals, and its pace")
+        return Recorded(schedule)
+    if is_paced:
+        return None
+    if spec.kind not in (SourceKind.FILE, SourceKind.FOLDER, SourceKind.TEST):
+        raise ConfigError(f"{spec.display}: {spec.kind} comes at its own pace; only a recording can go faster")
+    return AtOnce()
 
 
 def sample_clip() -> SourceSpec:

@@ -4,7 +4,9 @@ Everything here is plain arithmetic on integers; threads and clocks are elsewher
 """
 
 from collections import deque
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Protocol
 
 from stream.clock import NS_PER_S
 
@@ -103,6 +105,33 @@ class Timeline:
         return max(MAX_GAP, 3 * self.interval)
 
 
+class Pace(Protocol):
+    """Says when each packet of a recording is let go. Used by one reader thread at a time."""
+
+    resets: int  # times the recording was too far behind and its time was moved
+
+    def set_rate(self, fps: Fraction | float | None) -> None:
+        """Take the declared frame rate; None keeps the last one."""
+        ...
+
+    def seam(self) -> None:
+        """Go on one frame interval after the last packet: the recording starts again."""
+        ...
+
+    def due_ns(self, dts: int | None, now_ns: int) -> int:
+        """Return when the next packet's time comes; past is possible. `dts` is in ticks, None when missing."""
+        ...
+
+    def after_ns(self, captured_ns: int, now_ns: int) -> int:
+        """Return when a picture that follows one captured at `captured_ns`, without a packet of its own, is due."""
+        ...
+
+    @property
+    def interval_ns(self) -> int:
+        """The declared time from one frame to the next."""
+        ...
+
+
 class Pacer:
     """Say when each packet of a recording would have arrived, had it been live."""
 
@@ -132,10 +161,87 @@ class Pacer:
             self.resets += 1
         return self._zero_ns + ticks_ns
 
+    def after_ns(self, captured_ns: int, now_ns: int) -> int:
+        """Return when a picture that comes out of the decoder without a packet is due."""
+        return captured_ns + self.interval_ns
+
     @property
     def interval_ns(self) -> int:
         """The declared time from one frame to the next."""
         return ticks_to_ns(self._line.interval)
+
+
+class Recorded:
+    """Say when each packet of a recording did arrive, from a list of the arrivals. Its dts are not looked at.
+
+    Packets beyond the list, and the first of each further pass, come one declared interval after the last.
+    """
+
+    def __init__(self, arrivals_ns: Sequence[int]) -> None:
+        self.resets = 0
+        self._arrivals_ns = arrivals_ns  # since the recording began, ascending
+        self._next = 0  # index of the next packet in this pass
+        self._interval = DEFAULT_INTERVAL
+        self._zero_ns: int | None = None  # when this pass began, on the clock; None before the first packet
+        self._last_ns: int | None = None  # when the last packet was due; None before the first
+
+    def set_rate(self, fps: Fraction | float | None) -> None:
+        """Take the declared frame rate, for the step from one pass to the next."""
+        if (rate := sane_fps(fps)) is not None:
+            self._interval = max(1, round(TICKS_HZ / rate))
+
+    def seam(self) -> None:
+        """Start the list again, one frame interval after the last packet."""
+        self._next = 0
+        if self._last_ns is not None:
+            self._zero_ns = self._last_ns + self.interval_ns - self._arrivals_ns[0]
+
+    def due_ns(self, dts: int | None, now_ns: int) -> int:
+        """Return when this packet's time comes; late by more than LATE_NS, the recording's time is moved."""
+        if self._zero_ns is None:
+            self._zero_ns = now_ns
+        last_ns = self._zero_ns if self._last_ns is None else self._last_ns
+        has_own = self._next < len(self._arrivals_ns)
+        due_ns = self._zero_ns + self._arrivals_ns[self._next] if has_own else last_ns + self.interval_ns
+        due_ns = max(due_ns, last_ns)
+        if now_ns - due_ns > LATE_NS:
+            self._zero_ns += now_ns - due_ns
+            self.resets += 1
+            due_ns = now_ns
+        self._next += 1
+        self._last_ns = due_ns
+        return due_ns
+
+    def after_ns(self, captured_ns: int, now_ns: int) -> int:
+        """Return when a picture that comes out of the decoder without a packet is due."""
+        return captured_ns + self.interval_ns
+
+    @property
+    def interval_ns(self) -> int:
+        """The declared time from one frame to the next."""
+        return ticks_to_ns(self._interval)
+
+
+class AtOnce:
+    """Let every packet go at once: for work offline, where who takes the frames sets the pace."""
+
+    def __init__(self) -> None:
+        self.resets = 0  # never: nothing is late
+        self.interval_ns = 0
+
+    def set_rate(self, fps: Fraction | float | None) -> None:
+        """Take no notice of the declared rate."""
+
+    def seam(self) -> None:
+        """Go on at once."""
+
+    def due_ns(self, dts: int | None, now_ns: int) -> int:
+        """Return now."""
+        return now_ns
+
+    def after_ns(self, captured_ns: int, now_ns: int) -> int:
+        """Return now."""
+        return now_ns
 
 
 class RateLimit:

@@ -20,7 +20,7 @@ LONGEST_FUNCTION = 60  # lines, with its docstring
 LAYERS: tuple[set[str], ...] = (
     {"errors", "clock", "results", "trace", "frame", "stats", "run"},
     {"mailbox", "summary", "budget", "lag", "port", "config", "compose", "encoder", "aiortc_hooks"},
-    {"address", "averrors", "backoff", "convert", "fit", "interrupt", "timeline"},
+    {"address", "averrors", "backoff", "convert", "fit", "interrupt", "tap", "timeline"},
     {"scheduler", "intake", "feed"},
     {"device", "stage", "camera", "demux", "pattern", "pictures", "readers", "source"},
     {"pipeline", "broadcast"},
@@ -47,6 +47,7 @@ TESTED_ELSEWHERE = {
     "stream/metrics.py": "test_server.py reads /metrics of running streams",
     "stream/averrors.py": "test_source_*.py bring each failure about",
     "stream/readers.py": "test_source_*.py open every kind",
+    "stream/tap.py": "test_source_pace.py and test_recorder.py",
     "models/entry.py": "test_models_registry.py",
     "models/openvino_runner.py": "test_models_runner.py",
     "models/torch_runner.py": "test_models_runner.py",
