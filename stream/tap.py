@@ -17,6 +17,7 @@ class Track:
 
     template   a stream that holds codec parameters and nothing else; for `add_stream_from_template(_, opaque=True)`
     codec      FFmpeg's name of the codec
+    codec_tag  four characters; for raw video how its bytes are laid out
     size       (width, height) as coded
     extradata  the codec's header; b"" when it has none
     is_live    packets come when they come; False for a recording
@@ -25,6 +26,7 @@ class Track:
 
     template: VideoStream = field(repr=False, compare=False)
     codec: str
+    codec_tag: str
     size: tuple[int, int]
     extradata: bytes
     is_live: bool
@@ -60,6 +62,7 @@ def copy_track(stream: VideoStream, *, is_live: bool, has_clock: bool) -> Track:
     return Track(
         template=template,
         codec=coder.name,
+        codec_tag=stream.codec_context.codec_tag,
         size=(coder.width, coder.height),
         extradata=bytes(coder.extradata or b""),
         is_live=is_live,

@@ -53,6 +53,10 @@ RECIPES = {
     "anamorphic.mp4": f"-f lavfi -i testsrc2=s=360x288:r=25:d=0.4 -vf setsar=2 {H264} -bf 0",
     "slow.mp4": f"-f lavfi -i testsrc2=s=320x180:r=5:d=2 {H264} -bf 0",
     "mjpeg.avi": "-f lavfi -i testsrc2=s=320x180:r=30:d=0.5 -c:v mjpeg -q:v 4",
+    "yuyv.avi": "-f lavfi -i testsrc2=s=320x180:r=30:d=0.5 -c:v rawvideo -pix_fmt yuyv422",
+    "nv12.nut": "-f lavfi -i testsrc2=s=320x180:r=30:d=0.5 -c:v rawvideo -pix_fmt nv12",
+    "rgb.nut": "-f lavfi -i testsrc2=s=320x180:r=30:d=0.2 -c:v rawvideo -pix_fmt rgb24",
+    "gop10.mp4": f"-f lavfi -i testsrc2=s=320x180:r=30:d=3 {H264} -g 10 -bf 0",
     "cover.mp3": "-f lavfi -i sine=d=1 -f lavfi -i color=c=red:s=100x100:d=0.04:r=25 -map 0 -map 1 -c:v mjpeg "
     "-disposition:v attached_pic -id3v2_version 3",
     "live.m3u8": f"-f lavfi -i testsrc2=s=320x180:r=30:d=3 {H264} -g 30 -bf 0 -f hls -hls_time 1 -hls_list_size 0",
