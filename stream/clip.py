@@ -87,7 +87,7 @@ class Clip:
         self.path = path
         self.packets = 0
         self.size_bytes = 0  # of the packets
-        self._container = av.open(str(path), "w", "matroska", container_options=MUXER)
+        self._container = av.open(f"file:{path}", "w", "matroska", container_options=MUXER)  # a colon is no protocol
         try:
             self._stream = add_stream(self._container)
             self._container.start_encoding()

@@ -158,6 +158,13 @@ def test_the_clip_begins_with_a_keyframe(media: Media, out: Path) -> None:
     assert recorder.status()["lost"] == 0
 
 
+def test_a_colon_in_a_name_is_no_protocol(media: Media, tmp_path: Path) -> None:
+    recorder = record(tmp_path / "tcp:12:30.mkv")
+    feed(recorder, media("short.mp4"))
+    recorder.close()
+    assert pictures(tmp_path / "tcp:12:30.mkv") == 15
+
+
 def test_nothing_that_came_leaves_no_file(out: Path) -> None:
     recorder = record(out)
     assert side_path(out).exists()
