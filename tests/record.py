@@ -53,14 +53,6 @@ def record(path: Path, clock: Clock | None = None) -> Recorder:
     return Recorder(path, clock or MonotonicClock(), INFO)
 
 
-def wait_packets(recorder: Recorder, count: int, timeout_s: float = 20.0) -> None:
-    """Wait until so many packets are in the file."""
-    ends_s = time.monotonic() + timeout_s
-    while recorder.status()["packets"] < count:
-        assert time.monotonic() < ends_s, f"not within {timeout_s} s: {recorder.status()}"
-        time.sleep(0.01)
-
-
 def payloads(path: Path) -> list[bytes]:
     """Return the video packets of a file."""
     with av.open(str(path)) as container:

@@ -43,6 +43,14 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out.mkv"
 
 
+def wait_taken(recorder: Recorder, timeout_s: float = 10.0) -> None:
+    """Wait until the writer has taken what came: from then on it hangs in it, if it is to hang."""
+    ends_s = time.monotonic() + timeout_s
+    while recorder._box.stats().depth:
+        assert time.monotonic() < ends_s
+        time.sleep(0.01)
+
+
 def frames_of(source: object, recorder: Recorder | Tee, clock: VirtualClock | None = None, **wish: object) -> int:
     """Play a source to its end with a tap; return how many frames came."""
     with Player(str(source), clock or VirtualClock(), tap=recorder, **wish) as player:
@@ -267,8 +275,7 @@ def test_a_disk_that_hangs_blocks_nobody_and_recording_goes_on_at_a_keyframe(
     recorder = record(out)
     started_s = time.monotonic()
     count = feed(recorder, media("gop10.mp4"), last=1)
-    while recorder._box.stats().depth:  # until the writer is in it, and hangs
-        time.sleep(0.01)
+    wait_taken(recorder)
     count += feed(recorder, media("gop10.mp4"), first=1)
     recorder.add(replace(INFO, device="late"))
     assert time.monotonic() - started_s < 5
@@ -308,7 +315,8 @@ def test_a_header_pushed_out_of_the_mailbox_is_written_all_the_same(
     monkeypatch.setattr(Clip, "write", lambda *args: (hangs.wait(30), real(*args))[1])
     monkeypatch.setattr(recorder_module, "BOUND", 8)
     recorder = record(out)
-    feed(recorder, media("short.mp4"), last=2)
+    feed(recorder, media("short.mp4"), last=1)
+    wait_taken(recorder)
     recorder.add(replace(INFO, device="cuda:0"))
     for seq in range(20):
         recorder.add(Arrival(seq, 0, 5, 9, 180, 320))
