@@ -10,16 +10,18 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from stream.budget import CostModel
 from stream.clock import MonotonicClock
-from stream.config import ServeConfig
-from stream.device import open_device
+from stream.config import ServeConfig, cache_dir
+from stream.coststore import load_costs, save_costs
+from stream.device import open_device, run_aside
 from stream.errors import ConfigError
 from stream.lag import LoopLag
 from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.port import is_loopback
 from stream.server import Server
-from stream.wiring import device_text, stream_parts
+from stream.wiring import device_text, machine_text, stream_parts
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,9 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     _on_signal(stop.set)
     clock = MonotonicClock()
     device = open_device(config.device, clock)
-    pipeline = Pipeline(device, clock)
+    costs, kept_at, machine = CostModel(), cache_dir() / "costs.json", machine_text(device)
+    await run_aside(clock, lambda: load_costs(kept_at, machine, costs))
+    pipeline = Pipeline(device, clock, costs)
     lag = LoopLag(clock)
     streams = {s.name: LiveStream(stream_parts(s, device, clock), pipeline, device, clock) for s in config.streams}
     server = Server(streams, lag, device_text(device), is_loopback=is_loopback(config.host))
@@ -54,6 +58,7 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     finally:
         await _stop(runner, server, streams)
         has_ended = device.close()
+        save_costs(kept_at, machine, costs.priors())
     if not has_ended:
         log.warning("a model hangs; leaving without it")
         logging.shutdown()

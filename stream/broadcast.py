@@ -34,7 +34,7 @@ class _Rendition:
 class Broadcast:
     """Draws, encodes once per codec, and hands the packets to every viewer.
 
-    `on_sent(frame)` is called on the loop once a frame has left for all viewers; `on_dropped(reason)`
+    `on_sent(frame)` is called on the loop once a frame has left for all viewers; `on_dropped(frame, reason)`
     when one never will.
     """
 
@@ -44,7 +44,7 @@ class Broadcast:
         clock: Clock,
         composer: Composer,
         on_sent: Callable[[Frame], None],
-        on_dropped: Callable[[DropReason], None],
+        on_dropped: Callable[[Frame, DropReason], None],
         fps: float = 30.0,
     ) -> None:
         self.name = name
@@ -70,8 +70,12 @@ class Broadcast:
 
     def put(self, frame: Frame) -> None:
         """Hand over a finished frame; never blocks. Loop only."""
-        if self._inbox.put(frame) is not None:
-            self._on_dropped(DropReason.ENCODER_BUSY)
+        if (replaced := self._inbox.put(frame)) is not None:
+            self._on_dropped(replaced, DropReason.ENCODER_BUSY)
+
+    def has_room(self) -> bool:
+        """Whether a frame put now would push no other out."""
+        return self._inbox.peek() is None
 
     def make_feed(self, codec: str) -> Feed:
         """Return a feed for a viewer that is still connecting; it gets nothing until `add_viewer`."""
@@ -144,6 +148,7 @@ class Broadcast:
 
     def _handle(self, frame: Frame) -> None:
         """Draw and encode; what cannot be drawn is shown undrawn, and what cannot be encoded is counted."""
+        frame.trace.stamp(Step.TAKEN, self._clock.now_ns())
         for is_drawn in (True, False):
             try:
                 packets = self._encode(frame, is_drawn=is_drawn)
@@ -153,7 +158,7 @@ class Broadcast:
             else:
                 self._post(self._deliver, frame, packets)
                 return
-        self._post(self._failed, message)
+        self._post(self._failed, frame, message)
 
     def _encode(self, frame: Frame, *, is_drawn: bool) -> dict[str, list[VideoPacket]]:
         """Draw and encode for the codecs being watched; nothing of it when nobody watches.
@@ -223,9 +228,9 @@ class Broadcast:
 
     # Back on the loop
 
-    def _failed(self, message: str) -> None:
+    def _failed(self, frame: Frame, message: str) -> None:
         self.last_error = message
-        self._on_dropped(DropReason.ENCODER_ERROR)
+        self._on_dropped(frame, DropReason.ENCODER_ERROR)
 
     def _deliver(self, frame: Frame, packets: Mapping[str, list[VideoPacket]]) -> None:
         self.last_error = None

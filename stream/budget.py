@@ -5,39 +5,128 @@ from dataclasses import dataclass
 
 WINDOW = 16  # samples kept: half a second at 30 fps, short enough to follow a change of load
 RECENT = 4  # a fall of cost is believed after this many samples in a row
+RISE = 2  # and so many in a row far above the mean are a new load, not noise
+STEP = 1.5  # far: by this factor
 
 
 @dataclass(frozen=True, slots=True)
 class CostKey:
-    """What a cost depends on. `height`, `width` in pixels of the picture given to the stage."""
+    """What a cost depends on. `height`, `width` in pixels of the picture given to the stage; `batch` in pictures."""
 
     stage: str
     variant: str
     height: int
     width: int
     device: str
+    batch: int = 1
+
+
+class Forecast:
+    """The cost to expect for one key, kept current: who holds it always reads the newest prediction.
+
+    predicted_ns  to plan with: what it will hardly exceed
+    typical_ns    the mean: what many jobs take on average
+    prior_ns      known before the first job (warm-up, or the store of an earlier run); 0 when unknown
+    """
+
+    __slots__ = ("_samples", "is_measured", "predicted_ns", "prior_ns", "typical_ns")
+
+    def __init__(self, predicted_ns: int = 0) -> None:
+        self.predicted_ns = predicted_ns
+        self.typical_ns = predicted_ns
+        self.prior_ns = predicted_ns
+        self.is_measured = False  # by jobs of its own, rather than by a prior or another variant
+        self._samples: deque[int] = deque(maxlen=WINDOW)
+
+    def add(self, cost_ns: int) -> None:
+        """Take a measured cost.
+
+        The prediction is the second highest of the last 16 (their 90th percentile), so one outlier changes
+        nothing and a rise is believed at its second sample; but never more than the highest of the last 4, so
+        a fall is believed within 4.
+        """
+        if not self.is_measured:
+            self._samples.clear()
+            self.is_measured = True
+        samples = self._samples
+        samples.append(cost_ns)
+        self.prior_ns = self.prior_ns or cost_ns
+        ordered = sorted(samples)
+        high = ordered[-2] if len(ordered) > 1 else ordered[-1]
+        self.predicted_ns = min(high, max(samples[index] for index in range(-min(RECENT, len(samples)), 0)))
+        self.typical_ns = min(self._mean_ns(), self.predicted_ns)
+
+    def _mean_ns(self) -> int:
+        """Return the mean of the window, or of its newest part when that is clearly another load."""
+        samples = list(self._samples)
+        mean = sum(samples) / len(samples)
+        if min(samples[-RISE:]) > mean * STEP:
+            return sum(samples[-RISE:]) // RISE
+        if max(samples[-RECENT:]) * STEP < mean:
+            return sum(samples[-RECENT:]) // RECENT
+        return round(mean)
+
+    def follow(self, other: "Forecast") -> None:
+        """Take the load that another variant of the stage has met: its samples, scaled by the priors."""
+        ratio = self.prior_ns / other.prior_ns
+        self.is_measured = False
+        self._samples = deque((round(cost_ns * ratio) for cost_ns in other._samples), maxlen=WINDOW)
+        self.predicted_ns = round(other.predicted_ns * ratio)
+        self.typical_ns = round(other.typical_ns * ratio)
+
+    def chance(self, left_ns: int) -> float:
+        """Return the share of recent costs that were no more than `left_ns`, 0..1."""
+        if not self._samples:
+            return float(self.predicted_ns <= left_ns)
+        return sum(cost_ns <= left_ns for cost_ns in self._samples) / len(self._samples)
+
+
+_Family = tuple[str, int, int, str, int]
 
 
 class CostModel:
     """A high quantile of recent costs per key, never an average: deadlines are missed in the tail.
 
-    The prediction is the second highest of the last 16 samples (their 90th percentile), so one
-    outlier changes nothing and a rise is believed at its second sample; but never more than the
-    highest of the last 4, so a fall is believed within 4.
+    Variants of one stage share their load: when the one in use takes twice its prior, the others are expected to
+    take twice theirs. So a variant that was not run for a while is judged by today's load, not by its last run.
     """
 
     def __init__(self) -> None:
-        self._samples_ns: dict[CostKey, deque[int]] = {}
+        self._forecasts: dict[CostKey, Forecast] = {}
+        self._families: dict[_Family, list[Forecast]] = {}  # the variants of a stage, at one size and batch
+
+    def forecast(self, key: CostKey) -> Forecast:
+        """Return the live forecast of a key; 0 ns while nothing is known of it."""
+        if (found := self._forecasts.get(key)) is None:
+            found = self._forecasts[key] = Forecast()
+            self._families.setdefault(_family(key), []).append(found)
+        return found
+
+    def expect(self, key: CostKey, cost_ns: int) -> None:
+        """Take a cost as prior: measured at warm-up or kept from an earlier run. Lower ones win: noise only adds."""
+        forecast = self.forecast(key)
+        forecast.prior_ns = min(forecast.prior_ns or cost_ns, cost_ns)
+        if not forecast.is_measured:
+            forecast.predicted_ns = forecast.typical_ns = cost_ns
 
     def observe(self, key: CostKey, cost_ns: int) -> None:
         """Add a measured cost."""
-        self._samples_ns.setdefault(key, deque(maxlen=WINDOW)).append(cost_ns)
+        forecast = self.forecast(key)
+        forecast.add(cost_ns)
+        siblings = self._families[_family(key)]
+        for sibling in siblings:
+            if sibling is not forecast and sibling.prior_ns:
+                sibling.follow(forecast)
 
     def predict_ns(self, key: CostKey, default_ns: int = 0) -> int:
-        """Return the cost to expect; `default_ns` while nothing was measured."""
-        samples = self._samples_ns.get(key)
-        if not samples:
-            return default_ns
-        ordered = sorted(samples)
-        high = ordered[-2] if len(ordered) > 1 else ordered[-1]
-        return min(high, max(list(samples)[-RECENT:]))
+        """Return the cost to expect; `default_ns` while nothing is known."""
+        found = self._forecasts.get(key)
+        return found.predicted_ns if found is not None and found.prior_ns else default_ns
+
+    def priors(self) -> dict[CostKey, int]:
+        """Return what is known of each key, to start from another time: the lowest cost believed so far."""
+        return {key: forecast.prior_ns for key, forecast in self._forecasts.items() if forecast.prior_ns}
+
+
+def _family(key: CostKey) -> _Family:
+    return key.stage, key.height, key.width, key.device, key.batch

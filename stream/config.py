@@ -78,6 +78,21 @@ class StreamConfig(BaseModel):
     fps: Annotated[float | None, Field(gt=0, le=240), _allowed("more than 0 and at most 240 (pictures per second)")] = (
         None  # None takes every picture the source gives
     )
+    min_quality: Annotated[
+        float,
+        Field(ge=0, le=1),
+        _allowed("0 (any lighter variant may be used) to 1 (none, frames are skipped instead)"),
+    ] = 0.0
+    weight: Annotated[
+        float, Field(gt=0, le=1000), _allowed("more than 0 (its part of the device beside the other streams)")
+    ] = 1.0
+    min_fps: Annotated[
+        float, Field(ge=0, le=240), _allowed("0 to 240 (frames a second it gets before others get more)")
+    ] = 1.0
+    allow_late: Annotated[
+        bool, _allowed("false (a stream whose frames can never be in time is refused) or true (it is shown late)")
+    ] = False
+    record: Annotated[Text | None, _allowed("the name of a file to record to, such as gate.mkv")] = None
     loop: Annotated[bool, _allowed("true (a file starts again at its end) or false")] = True
     models: Annotated[bool, _allowed("true, or false for plain video")] = True
 
@@ -136,6 +151,9 @@ FLAGS = {
     "budget_ms": "--budget",
     "size": "--size",
     "fps": "--fps",
+    "min_quality": "--min-quality",
+    "allow_late": "--allow-late",
+    "record": "--record",
     "host": "--host",
     "port": "--port",
     "device": "--device",

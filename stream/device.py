@@ -34,8 +34,8 @@ class Completed:
     finished_ns: int
 
 
-class Device(Protocol):
-    """A place that runs jobs in lanes. `capacity` is how many threads of work it does at once."""
+class Lanes(Protocol):
+    """What the pipeline needs of a device. `capacity` is how many threads of work it does at once."""
 
     name: str
     capacity: int
@@ -44,8 +44,16 @@ class Device(Protocol):
         """Return the lane that jobs of this stage belong to."""
         ...
 
+    def start(self, lane: str, work: Callable[[], Any], done: Callable[[Completed], None]) -> None:
+        """Start `work` on a lane; `done` is called on the event loop. Event loop only; returns at once."""
+        ...
+
+
+class Device(Lanes, Protocol):
+    """A place that runs jobs in lanes."""
+
     def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
-        """Start `work` on a free lane. Event loop only; returns at once; the future never raises."""
+        """Start `work` on a lane. Event loop only; returns at once; the future never raises."""
         ...
 
     def close(self, timeout_s: float = 1.0) -> bool:
@@ -60,7 +68,7 @@ class Device(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Job:
     work: Callable[[], Any]
-    done: "asyncio.Future[Completed]"
+    done: Callable[[Completed], None]
     loop: asyncio.AbstractEventLoop
 
 
@@ -104,14 +112,20 @@ class _Lane:
             error = caught.with_traceback(None)  # a traceback would keep the frame's pictures alive
         completed = Completed(value, error, started_ns, self._clock.now_ns())
         try:
-            job.loop.call_soon_threadsafe(_resolve, job.done, completed)
+            job.loop.call_soon_threadsafe(job.done, completed)
         except RuntimeError:  # the loop has closed: nobody waits for this any more
             log.debug("a lane finished after the loop had closed")
 
 
-def _resolve(done: "asyncio.Future[Completed]", completed: Completed) -> None:
-    if not done.done():
-        done.set_result(completed)
+def _future() -> "tuple[asyncio.Future[Completed], Callable[[Completed], None]]":
+    """Return a future of the running loop and the function that resolves it, unless it was cancelled."""
+    future: asyncio.Future[Completed] = asyncio.get_running_loop().create_future()
+
+    def resolve(completed: Completed) -> None:
+        if not future.done():
+            future.set_result(completed)
+
+    return future, resolve
 
 
 class _LaneDevice:
@@ -123,13 +137,15 @@ class _LaneDevice:
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
 
-    def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Completed] = loop.create_future()
+    def start(self, lane: str, work: Callable[[], Any], done: Callable[[Completed], None]) -> None:
         if lane not in self._lanes:
             self._lanes[lane] = _Lane(f"{self.name} {lane}", self._clock, self._context(lane))
-        self._lanes[lane].submit(_Job(work, done, loop))
-        return done
+        self._lanes[lane].submit(_Job(work, done, asyncio.get_running_loop()))
+
+    def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
+        future, resolve = _future()
+        self.start(lane, work, resolve)
+        return future
 
     def close(self, timeout_s: float = 1.0) -> bool:
         for lane in self._lanes.values():
@@ -199,12 +215,11 @@ class _StreamScope(AbstractContextManager[None]):
 
 def run_aside(clock: Clock, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
     """Run one job on a daemon thread of its own, off the loop: loading, stopping. The future never raises."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Completed] = loop.create_future()
+    future, resolve = _future()
     lane = _Lane("aside", clock, nullcontext)
-    lane.submit(_Job(work, done, loop))
+    lane.submit(_Job(work, resolve, asyncio.get_running_loop()))
     lane.close()  # what is in it still runs; then the thread ends
-    return done
+    return future
 
 
 def available_cores() -> int:

@@ -2,24 +2,36 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from stream.admission import refusal
 from stream.broadcast import Broadcast
+from stream.cause import Cause
 from stream.clock import Clock, ns_to_ms
 from stream.compose import Composer
 from stream.device import Device, run_aside
 from stream.errors import StreamError
 from stream.frame import Frame
-from stream.pipeline import Pipeline, PipelineStream
+from stream.inflow import NO_TERMS, Inflow, Terms
+from stream.pipeline import Pipeline
+from stream.promise import ask, asks, describe
+from stream.run import RunInfo, RunLog
 from stream.scheduler import DropReason, StageKind
-from stream.source import Source, SourceKind, SourceSpec, SourceState, SourceStatus
+from stream.source import Source, SourceState, SourceStatus
 from stream.stage import Stage, StageState
 from stream.stats import FrameCounts, Latency, Rate
+from stream.status import (
+    frames_json,
+    ladder_events_json,
+    public_message,
+    running_stage_json,
+    source_json,
+    stage_json,
+    without_folders,
+)
 from stream.trace import Step
 
 log = logging.getLogger(__name__)
@@ -28,15 +40,27 @@ STOP_MODELS_S = 1.0  # a usual model answers within a tenth of this
 
 
 class LoadedStage(Protocol):
-    """A stage whose model is in memory but not yet compiled for a size."""
+    """A stage whose models are in memory but not yet compiled for a size."""
 
     stage: Stage
 
-    def warm(self, height: int, width: int) -> list[int]:
-        """Compile for a size, run until steady, and return some costs in ns. Device worker; seconds."""
+    def warm(self, height: int, width: int, rung: int = 0) -> list[int]:
+        """Compile a variant for a size, run until steady, and return some costs in ns. Blocks for seconds."""
         ...
 
     def close(self) -> None: ...
+
+
+class StreamLog(RunLog, Protocol):
+    """Takes the account of a stream; see stream/recorder.py."""
+
+    def status(self) -> dict[str, Any]:
+        """Return how the recording does, for the API."""
+        ...
+
+    def close(self, timeout_s: float = 2.0) -> object:
+        """Finish what is written. Blocks."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +69,22 @@ class StreamParts:
 
     load_stages  called on a worker thread; may block for seconds and raise ModelError
     open_source  called with the function to give frames to
+    terms        weight, minimum rate, and how frames are taken
+    min_quality  of the ladders' variants, as chosen by the wiring; for the status
+    allow_late   show late pictures where no frame can be in time, rather than refuse the stream
+    recorder     takes the account of the stream; None when it is not recorded
+    about        what the account says of clip, device and versions
     """
 
     name: str
     budget_ns: int
     load_stages: Sequence[Callable[[], LoadedStage]]
     open_source: Callable[[Callable[[Frame], None]], Source]
+    terms: Terms = NO_TERMS
+    min_quality: float = 0.0
+    allow_late: bool = False
+    recorder: StreamLog | None = None
+    about: RunInfo | None = None
 
 
 class LiveStream:
@@ -59,6 +93,7 @@ class LiveStream:
     def __init__(self, parts: StreamParts, pipeline: Pipeline, device: Device, clock: Clock) -> None:
         self.name = parts.name
         self.is_ready = False
+        self.refusal: str | None = None  # why the device cannot serve it; None when it can
         self.problem: str | None = None  # which model is missing and why; None while all are there
         self.counts = FrameCounts()
         self.latency = Latency()
@@ -69,7 +104,7 @@ class LiveStream:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._shown_rate = Rate()
-        self._inner: PipelineStream | None = None  # None until the models are warm
+        self._inner: Inflow | None = None  # None until the models are warm
         self._size: asyncio.Future[tuple[int, int]] = (
             self._loop.create_future()
         )  # (height, width), from the first frame
@@ -80,6 +115,12 @@ class LiveStream:
     def start(self) -> None:
         """Start the source thread."""
         self._source.start()
+
+    def set_size(self, height: int, width: int) -> None:
+        """Say the working size before the first frame, so that the models can be warm when it comes."""
+        self._newest_size = (height, width)
+        if not self._size.done():
+            self._size.set_result((height, width))
 
     async def warm_up(self, one_at_a_time: asyncio.Lock | None = None) -> None:
         """Load the models, wait for the first frame's size, compile, and open the stream.
@@ -93,7 +134,9 @@ class LiveStream:
             async with one_at_a_time or asyncio.Lock():
                 for loaded in self._loaded:
                     await self._warm(loaded, height, width)
-            await self._open()
+            if self._is_admitted(height, width):
+                await self._open(height, width)
+                await self._warm_lighter(height, width, one_at_a_time or asyncio.Lock())
         except Exception as error:  # the task boundary: one stream that cannot start must not end the others
             self._left_out(error)
             log.exception("%s: could not start", self.name)
@@ -109,12 +152,16 @@ class LiveStream:
 
     async def stop(self) -> None:
         """Stop the source, the pipeline, the output and the models, in this order. Takes about two seconds at most."""
+        if self._inner is not None:
+            self._inner.inbox.close()  # a source that waits to hand a frame over must not be waited for
         await run_aside(self._clock, self._source.stop)
         if self._inner is not None:
             self._pipeline.detach(self.name)
         if self.broadcast is not None:
             self.broadcast.close()
             await run_aside(self._clock, self.broadcast.join)
+        if self._parts.recorder is not None:
+            await run_aside(self._clock, self._parts.recorder.close)
         with suppress(TimeoutError):  # a model that hangs is left behind
             async with asyncio.timeout(STOP_MODELS_S):
                 for loaded in self._loaded:
@@ -138,71 +185,75 @@ class LiveStream:
     def status(self) -> dict[str, Any]:
         """Return what `GET /api/streams` says of this stream."""
         now_ns = self._clock.now_ns()
-        source, counts = self._source.status(), self.counts
         height, width = self._newest_size or (None, None)
         captured_rate = self._inner.captured_rate.per_second(now_ns) if self._inner else 0.0
         return {
             "name": self.name,
             "ready": self.is_ready,
-            "problem": _without_folders(self.problem),
-            "source": _source_json(self._source.spec, source),
+            "problem": without_folders(self.problem),
+            "admission": {"reason": self.refusal} if self.refusal else None,
+            "source": source_json(self._source.spec, self._source.status()),
             "width": width,
             "height": height,
             "budget_ms": ns_to_ms(self._parts.budget_ns),
+            "min_quality": self._parts.min_quality,
             "fps": {"captured": captured_rate, "shown": self._shown_rate.per_second(now_ns)},
-            "frames": {
-                "captured": counts.captured,
-                "shown": counts.shown,
-                "on_time": counts.on_time,
-                "late": counts.late,
-                "reused": counts.reused,
-                "skipped": counts.skipped,
-                "in_flight": counts.in_flight,
-                "dropped": dict(counts.dropped),
-            },
+            "frames": frames_json(self.counts),
+            "causes": dict(self.counts.causes),
             "latency_ms": self.latency.summary(),
             "stages": self._stages_status(now_ns),
+            "ladder_events": ladder_events_json(self._inner.ladder_events, now_ns) if self._inner else [],
             "viewers": self.broadcast.viewer_count() if self.broadcast else 0,
             "encoder": self.broadcast.status() if self.broadcast else None,
+            "recording": self._parts.recorder.status() if self._parts.recorder else None,
         }
 
     def _stages_status(self, now_ns: int) -> list[dict[str, Any]]:
         if self._inner is None:
-            return [_stage_json(loaded.stage) for loaded in self._loaded]
-        stages = []
-        for state in self._inner.stages.values():
-            live = {
-                "ips": state.rate.per_second(now_ns),
-                "predicted_ms": round(ns_to_ms(self._inner.predicted_ns.get(state.stage.name, 0)), 1),
-                "runs": state.runs,
-                "reuses": state.reuses,
-                "skips": state.skips,
-                "errors": state.errors,
-                "last_error": _without_folders(state.last_error),
-                "is_open": not state.breaker.is_closed(now_ns),
-                "latest": state.latest.results.to_json() if state.latest else None,
-            }
-            stages.append(_stage_json(state.stage) | live)
-        return stages
+            return [stage_json(loaded.stage) for loaded in self._loaded]
+        return [running_stage_json(self._inner, state, now_ns) for state in self._inner.stages.values()]
 
     # Starting
 
-    async def _warm(self, loaded: LoadedStage, height: int, width: int) -> None:
-        completed = await run_aside(
-            self._clock, lambda: loaded.warm(height, width)
-        )  # lanes belong to streams that play
+    async def _warm(self, loaded: LoadedStage, height: int, width: int, rung: int = 0) -> bool:
+        """Compile a variant, off the lanes: those belong to streams that play. Return whether it worked."""
+        completed = await run_aside(self._clock, lambda: loaded.warm(height, width, rung))
         if completed.error is not None:  # it may be better on a real picture; if not, its breaker opens
-            log.warning("%s: %s failed while warming up: %s", self.name, loaded.stage.name, completed.error)
-            return
+            log.warning("%s: warming %s failed: %s", self.name, loaded.stage.name, completed.error)
+            return False
         for cost_ns in completed.value:
-            self._pipeline.observe(loaded.stage, height, width, cost_ns)
+            self._pipeline.expect(loaded.stage, height, width, cost_ns, rung)
+        return True
+
+    async def _warm_lighter(self, height: int, width: int, one_at_a_time: asyncio.Lock) -> None:
+        """Compile the lighter variants while the stream plays; each may be used once it is ready."""
+        for loaded in self._loaded:
+            for rung in range(1, len(loaded.stage.ladder)):
+                async with one_at_a_time:
+                    if not await self._warm(loaded, height, width, rung):
+                        break
+                self._pipeline.variants_ready(self.name, loaded.stage.name, rung + 1)
+        self._describe()
+
+    def _is_admitted(self, height: int, width: int) -> bool:
+        """Whether the device can serve the stream; when it cannot, say so with the numbers."""
+        if self._parts.allow_late:
+            return True
+        stages = [loaded.stage for loaded in self._loaded]
+        parts, size = self._parts, (height, width)
+        least = ask(self._pipeline, self.name, stages, parts.budget_ns, parts.terms, size)
+        self.refusal = refusal(least, asks(self._pipeline))
+        if self.refusal is not None:
+            self.problem = f"refused: {self.refusal}"
+            log.error("%s: %s", self.name, self.problem)
+        return self.refusal is None
 
     def _left_out(self, error: BaseException) -> None:
         """Note a model that could not be loaded."""
         self.problem = str(error) if isinstance(error, StreamError) else f"{type(error).__name__}: {error}"
         log.error("%s: a model is left out: %s", self.name, self.problem)
 
-    async def _open(self) -> None:
+    async def _open(self, height: int, width: int) -> None:
         stages = [loaded.stage for loaded in self._loaded]
         boxing = frozenset(stage.name for stage in stages if stage.boxes_people)
         composer = Composer(any(stage.background for stage in stages), boxing)
@@ -210,9 +261,20 @@ class LiveStream:
             await run_aside(self._clock, composer.warm)
         fps = self._source.status().fps_measured or 30.0
         self.broadcast = Broadcast(self.name, self._clock, composer, self._on_sent, self._on_dropped, fps)
-        self._inner = self._pipeline.attach(self.name, stages, self._parts.budget_ns, self.broadcast.put, self.counts)
+        terms = self._parts.terms
+        if self._parts.recorder is not None:
+            terms = replace(terms, log=self._parts.recorder)
+        self._inner = self._pipeline.attach(
+            self.name, stages, self._parts.budget_ns, self.broadcast.put, self.counts, terms
+        )
+        self._describe()
         self.is_ready = True
         log.info("%s: ready, %s", self.name, ", ".join(f"{s.name} ({s.variant})" for s in stages) or "no models")
+
+    def _describe(self) -> None:
+        """Tell the log what the stream is made of, with the costs known so far."""
+        if self._inner is not None and self._inner.terms.log is not None and self._newest_size is not None:
+            self._inner.terms.log.add(describe(self._pipeline, self.name, self._newest_size, self._parts.about))
 
     # Frames
 
@@ -228,23 +290,22 @@ class LiveStream:
 
     def _on_early_frame(self, size: tuple[int, int]) -> None:
         self.counts.captured += 1
-        self.counts.dropped[DropReason.WARMING.value] += 1
+        reason = DropReason.WARMING if self.refusal is None else DropReason.REFUSED
+        self.counts.dropped[reason.value] += 1
+        self.counts.causes[Cause.MODEL.value] += 1
         self._newest_size = size
         if not self._size.done():
             self._size.set_result(size)
 
-    def _on_dropped(self, reason: DropReason) -> None:
-        self.counts.dropped[reason.value] += 1
+    def _on_dropped(self, frame: Frame, reason: DropReason) -> None:
+        if self._inner is not None:
+            self._inner.drop(frame, reason)
 
     def _on_sent(self, frame: Frame) -> None:
         """Account for a frame that has left for every viewer."""
         sent_ns = frame.trace.stamps_ns[Step.SENT]
-        counts, is_late = self.counts, sent_ns > frame.deadline_ns
-        counts.shown += 1
-        counts.late += is_late
-        counts.on_time += not is_late
-        counts.reused += any(age_ns > 0 for age_ns in frame.result_age_ns.values())
-        counts.skipped += self._has_skipped(frame)
+        if self._inner is not None:
+            self._inner.sent(frame, sent_ns)
         self._shown_rate.add(sent_ns)
         self._newest_size = frame.image.shape[:2]
         if (
@@ -257,49 +318,3 @@ class LiveStream:
         finished_ns, encoded_ns = (frame.trace.stamps_ns.get(step) for step in (Step.FINISHED, Step.ENCODED))
         if self._inner is not None and finished_ns is not None and encoded_ns is not None:
             self._inner.observe_tail(encoded_ns - finished_ns)
-
-    def _has_skipped(self, frame: Frame) -> bool:
-        """Whether some stage neither ran for this frame nor lent it an earlier result."""
-        return any(
-            frame.generated is None if state.stage.kind is StageKind.GENERATE else name not in frame.results
-            for name, state in self.stage_states().items()
-        )
-
-
-def _source_json(spec: SourceSpec, status: SourceStatus) -> dict[str, Any]:
-    return {
-        "address": _shown_address(spec),
-        "kind": spec.kind.value,
-        "state": status.state.value,
-        "code": status.code.value if status.code else None,
-        "message": "" if status.state is SourceState.RUNNING else public_message(spec, status),
-        "width": status.width,
-        "height": status.height,
-        "fps": round(status.fps_measured, 1) if status.fps_measured else None,
-        "codec": status.codec,
-        **asdict(status.counters),
-    }
-
-
-def public_message(spec: SourceSpec, status: SourceStatus) -> str:
-    """Return the source's message as viewers may see it."""
-    return status.message.replace(spec.display, _shown_address(spec))
-
-
-def _without_folders(message: str | None) -> str | None:
-    """Return a message about someone's own model as viewers may see it: its file's name, not where it lies."""
-    return message and re.sub(r"[^\s:'\"]*[/\\](?=[^\s/\\:]+\.py\b)", "", message)
-
-
-def _shown_address(spec: SourceSpec) -> str:
-    """Return the address for viewers: of a file its name only, for where it lies is nobody's business."""
-    return Path(spec.display).name if spec.kind in (SourceKind.FILE, SourceKind.FOLDER) else spec.display
-
-
-def _stage_json(stage: Stage) -> dict[str, Any]:
-    return {
-        "name": stage.name,
-        "kind": stage.kind.value,
-        "variant": stage.variant,
-        "max_age_ms": ns_to_ms(stage.max_age_ns),
-    }

@@ -96,6 +96,11 @@ class Mailbox(Generic[T]):
                 raise Closed
             return self._take()
 
+    def drain(self) -> list[T]:
+        """Take everything there is, oldest first."""
+        with self._changed:
+            return [self._take() for _ in range(len(self._items))]
+
     def close(self) -> None:
         """Refuse further puts and wake everyone; what is inside can still be taken."""
         with self._changed:

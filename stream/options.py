@@ -72,6 +72,32 @@ Fps = Annotated[
         metavar="N", rich_help_panel=_WHAT, help="At most this many pictures a second. [dim]default: all of them[/]"
     ),
 ]
+MinQuality = Annotated[
+    float | None,
+    typer.Option(
+        "--min-quality",
+        metavar="Q",
+        rich_help_panel=_WHAT,
+        help="0 to 1: under load no variant of a model poorer than this; frames are skipped instead. [dim]default 0[/]",
+    ),
+]
+AllowLate = Annotated[
+    bool,
+    typer.Option(
+        "--allow-late",
+        metavar="",
+        rich_help_panel=_WHAT,
+        help="Show late pictures where the models can never make the budget. [dim]default: say so and refuse[/]",
+    ),
+]
+Record = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.mkv",
+        rich_help_panel=_HOW,
+        help="Record the source as it comes, with a side file of arrivals, costs and decisions: see livelens replay.",
+    ),
+]
 NoLoop = Annotated[
     bool,
     typer.Option(

@@ -1,294 +1,300 @@
-"""From a stream's mailbox through its stages to its output: the shell around the scheduler.
+"""From each stream's mailbox through its stages to its output: the shell around the scheduler.
 
 Driven by events only: a frame arrives, or a lane finishes; each time the scheduler is asked. All of
-it runs on the event loop except `PipelineStream.put`, which sources call from their threads.
+it runs on the event loop except `Inflow.put`, which sources call from their threads.
 """
 
 import asyncio
-import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from stream.budget import CostKey, CostModel
 from stream.clock import NS_PER_S, Clock
-from stream.device import Completed, Device
+from stream.device import Completed, Lanes
 from stream.frame import Frame
-from stream.mailbox import Closed, Mailbox
+from stream.inflow import NO_TERMS, Inflow, Terms, Ticket
 from stream.results import Results
-from stream.scheduler import Action, Choice, DeadlineScheduler, Drop, DropReason, Plan, StageKind, StageView, Waiting
+from stream.run import Cost
+from stream.scheduler import (
+    Action,
+    DeadlineScheduler,
+    Drop,
+    DropReason,
+    Plan,
+    Scheduler,
+)
+from stream.shares import fair_shares
 from stream.stage import Stage, StageState
-from stream.stats import FrameCounts, Rate
-from stream.trace import Step
+from stream.stats import FrameCounts
 
 log = logging.getLogger(__name__)
 
-MAX_TICKETS = 8  # frames of one stream between the mailbox and the output; more wait, and are superseded
 STUCK_AFTER_NS = 5 * NS_PER_S  # a lane silent for this long counts as stuck, and video goes on without it
-INTERVALS = 8  # arrival intervals whose median is the source's frame interval
+FULL_LOAD = 0.95  # of a lane's time; beyond it streams take turns instead of going by deadline
+RUNS = (Action.RUN, Action.REFRESH)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a lane is given: a variant of a stage on the pictures of one or, as a batch, several frames."""
+
+    stage: Stage
+    rung: int
+    frames: tuple[Frame, ...]
+
+    def __call__(self) -> list[Any]:
+        return list(self.stage.apply_all(self.frames, self.rung))
 
 
 @dataclass(slots=True)
-class _Ticket:
-    """A frame that was taken: its plan, and the stages it still waits for."""
+class _Member:
+    """A frame's part in a job."""
 
-    frame: Frame
-    choices: Mapping[str, Choice]
-    joining: set[str]
-    to_start: set[str]
+    stream: Inflow
+    ticket: Ticket
+    state: StageState
 
 
 @dataclass(slots=True)
 class _Job:
-    """A stage of a frame in a lane's line. `started_ns` is None until it is submitted."""
+    """A stage of one or several frames in a lane's line. `started_ns` is None until it is started."""
 
-    stream: "PipelineStream"
-    ticket: _Ticket
-    stage: str
+    members: list[_Member]
+    rung: int
     started_ns: int | None = None
     is_reported: bool = False  # as stuck
 
+    @property
+    def stage(self) -> Stage:
+        return self.members[0].state.stage
 
-class PipelineStream:
-    """One stream inside the pipeline: mailbox, stages, frames in flight, counts."""
+    @property
+    def is_ready(self) -> bool:
+        """Whether everything its frames need first is settled."""
+        return not any(m.state.stage.needs & (m.ticket.joining | m.ticket.to_start) for m in self.members)
+
+
+class Pipeline:
+    """All streams of one device. Event loop only.
+
+    `post` hands a call over to the loop, from any thread; without it, the running asyncio loop's.
+    """
 
     def __init__(
         self,
-        pipeline: "Pipeline",
+        device: Lanes,
+        clock: Clock,
+        costs: CostModel | None = None,
+        scheduler: Scheduler | None = None,
+        post: Callable[..., Any] | None = None,
+    ) -> None:
+        self.device = device
+        self.device_name = device.name
+        self.costs = costs or CostModel()
+        self.turn = 0.0  # start tag of the frame served last: the virtual time of fair queueing
+        self.post: Callable[..., Any] = post or asyncio.get_running_loop().call_soon_threadsafe
+        self.lane = device.lane
+        self._clock = clock
+        self.now_ns = clock.now_ns
+        self._scheduler: Scheduler = scheduler or DeadlineScheduler(device.capacity)
+        self.has_ladder = self._scheduler.has_ladder
+        self._streams: dict[str, Inflow] = {}
+        self._lines: dict[str, deque[_Job]] = {}  # lane -> its job, and the same frames' next ones; never empty
+        self._is_overloaded = False
+
+    def attach(
+        self,
         name: str,
         stages: list[Stage],
         budget_ns: int,
         output: Callable[[Frame], None],
         counts: FrameCounts,
-    ) -> None:
-        self.name = name
-        self.budget_ns = budget_ns
-        self.stages = {stage.name: StageState(stage) for stage in stages}
-        self.counts = counts
-        self.captured_rate = Rate()
-        self.tail_ns = 0  # predicted time from the last stage to the packets
-        self.predicted_ns: dict[str, int] = {}  # stage -> cost predicted for its newest frame
-        self.inbox: Mailbox[Frame] = Mailbox()
-        self.tickets: deque[_Ticket] = deque()  # in order of seq
-        self.due_ns: int | None = None  # deadline of the first frame since the last one taken; None when none came
-        self._pipeline = pipeline
-        self._output = output
-        self._arrivals_ns: deque[int] = deque(maxlen=INTERVALS + 1)
-        self._tail_key = CostKey("tail", name, 0, 0, "")
-        self._loop = asyncio.get_running_loop()
-
-    def put(self, frame: Frame, now_ns: int) -> None:
-        """Hand a frame over. Any thread; never blocks; ignored once the stream is detached."""
-        frame.deadline_ns = frame.captured_ns + self.budget_ns
-        frame.trace.stamp(Step.QUEUED, now_ns)
-        try:
-            replaced = self.inbox.put(frame)
-            self._loop.call_soon_threadsafe(self._arrived, frame.captured_ns, replaced is not None)
-        except (Closed, RuntimeError):  # detached, or the loop has closed
-            log.debug("%s: frame %d came after the end", self.name, frame.seq)
-
-    def interval_ns(self) -> int:
-        """Return the median time between captures; 0 while unknown."""
-        stamps = list(self._arrivals_ns)
-        gaps = sorted(b - a for a, b in itertools.pairwise(stamps))
-        return gaps[len(gaps) // 2] if gaps else 0
-
-    def observe_tail(self, tail_ns: int) -> None:
-        """Learn how long a frame took from its last stage to its packets."""
-        self._pipeline.costs.observe(self._tail_key, tail_ns)
-        self.tail_ns = self._pipeline.costs.predict_ns(self._tail_key)
-
-    def drop(self, reason: DropReason) -> None:
-        self.counts.dropped[reason.value] += 1
-
-    def emit_finished(self, now_ns: int) -> None:
-        """Hand on finished frames, in order; a finished frame waits for the ones before it."""
-        while self.tickets and not self.tickets[0].joining:
-            ticket = self.tickets.popleft()
-            self.fill_in(ticket.frame)
-            self._count(ticket.frame)
-            ticket.frame.trace.stamp(Step.FINISHED, now_ns)
-            self._output(ticket.frame)
-
-    def _arrived(self, captured_ns: int, has_replaced: bool) -> None:
-        self.counts.captured += 1
-        self.captured_rate.add(captured_ns)
-        self._arrivals_ns.append(captured_ns)
-        if self.due_ns is None:
-            self.due_ns = captured_ns + self.budget_ns
-        if has_replaced:
-            self.drop(DropReason.SUPERSEDED)
-        self._pipeline.dispatch()
-
-    def fill_in(self, frame: Frame) -> None:
-        """Give the frame the newest results that are young enough, where its own are missing."""
-        for name, state in self.stages.items():
-            age_ns = state.age_ns(frame.captured_ns)
-            is_young = age_ns is not None and age_ns <= state.stage.max_age_ns
-            if name not in frame.results and state.latest is not None and is_young:
-                frame.results[name] = state.latest.results
-                frame.result_age_ns[name] = age_ns or 0
-
-    def _count(self, frame: Frame) -> None:
-        """Count for each stage whether the frame is shown with an earlier result, or without one."""
-        for name, state in self.stages.items():
-            is_generator = state.stage.kind is StageKind.GENERATE
-            state.skips += frame.generated is None if is_generator else name not in frame.results
-            state.reuses += frame.result_age_ns.get(name, 0) > 0
-
-
-class Pipeline:
-    """All streams of one device. Event loop only."""
-
-    def __init__(self, device: Device, clock: Clock, costs: CostModel | None = None) -> None:
-        self.device = device
-        self.costs = costs or CostModel()
-        self._clock = clock
-        self._scheduler = DeadlineScheduler(device.capacity)
-        self._streams: dict[str, PipelineStream] = {}
-        self._lines: dict[str, deque[_Job]] = {}  # lane -> its job, and the same frame's next ones; never empty
-
-    def attach(
-        self, name: str, stages: list[Stage], budget_ns: int, output: Callable[[Frame], None], counts: FrameCounts
-    ) -> PipelineStream:
+        terms: Terms = NO_TERMS,
+    ) -> Inflow:
         """Add a stream; `output` is called on the loop, in order of seq, and must not block."""
-        self._streams[name] = PipelineStream(self, name, stages, budget_ns, output, counts)
+        bound = self._scheduler.inbox_bound
+        self._streams[name] = Inflow(self, name, stages, budget_ns, output, counts, terms, bound)
+        self.balance()
         return self._streams[name]
 
     def detach(self, name: str) -> None:
         """Remove a stream; frames still in flight are dropped as superseded. A job that runs may still finish."""
         stream = self._streams.pop(name)
         stream.inbox.close()
-        left = len(stream.tickets) + stream.inbox.stats().depth
-        stream.counts.dropped[DropReason.SUPERSEDED.value] += left
+        left = [ticket.frame for ticket in stream.tickets] + stream.inbox.drain()
         stream.tickets.clear()
+        for frame in left:
+            stream.drop(frame, DropReason.SUPERSEDED)
+        self.balance()
+
+    def streams(self) -> Mapping[str, Inflow]:
+        """Return the attached streams by name."""
+        return self._streams
 
     def dispatch(self) -> None:
         """Ask the scheduler, and do what it says."""
-        now_ns = self._clock.now_ns()
-        waiting = [view for stream in self._streams.values() if (view := self._view(stream, now_ns)) is not None]
+        waiting = [view for stream in self._streams.values() if (view := stream.waiting()) is not None]
         if not waiting:
             return
-        for decision in self._scheduler.decide(now_ns, waiting, frozenset(self._lines)):
+        now_ns = self._clock.now_ns()
+        busy = frozenset(self._lines)
+        decisions = self._scheduler.decide(now_ns, waiting, busy, is_overloaded=self._is_overloaded)
+        batches: dict[tuple[str, str], _Job] = {}
+        for decision in decisions:
             stream = self._streams[decision.stream]
             if isinstance(decision, Drop):
                 hopeless_seq = decision.seq
-                if stream.inbox.take_if(lambda f, seq=hopeless_seq: f.seq == seq) is not None:  # type: ignore[misc]
-                    stream.drop(decision.reason)
+                if (given_up := stream.inbox.take_if(lambda f, seq=hopeless_seq: f.seq == seq)) is not None:  # type: ignore[misc]
+                    stream.changed()
+                    stream.drop(given_up, decision.reason)
             elif (
                 frame := stream.inbox.get_nowait()
             ) is not None:  # late binding: as new as the one decided on, or newer
-                self._start(stream, frame, decision, now_ns)
+                self._take(stream, frame, decision, now_ns, batches)
+        if decisions:
+            self._start_ready(now_ns)
+            for decision in decisions:
+                self._streams[decision.stream].emit_finished(now_ns)
 
-    def observe(self, stage: Stage, height: int, width: int, cost_ns: int) -> None:
+    def expect(self, stage: Stage, height: int, width: int, cost_ns: int, rung: int = 0) -> None:
         """Learn a cost measured outside the pipeline, such as at warm-up."""
-        self.costs.observe(self._cost_key(stage, height, width), cost_ns)
+        self.costs.expect(self.cost_key(stage, rung, height, width), cost_ns)
+
+    def variants_ready(self, stream: str, stage: str, count: int) -> None:
+        """Say that the first `count` variants of a stage's ladder are compiled, and may be used."""
+        inflow = self._streams[stream]
+        inflow.stages[stage].ready = count
+        inflow.changed()
 
     def tick(self) -> None:
-        """Free frames from waits that have become pointless. Call a few times a second."""
+        """Look after what no event brings about: stuck lanes, shares, breakers. Call a few times a second."""
         now_ns = self._clock.now_ns()
         for line in list(self._lines.values()):
             job = line[0]
-            if _is_stuck(line, now_ns) and not job.is_reported:
+            if self._is_stuck(line, now_ns) and not job.is_reported:
                 self._report_stuck(job, now_ns)
-            elif job.stream.stages[job.stage].stage.max_age_ns and now_ns > job.ticket.frame.deadline_ns:
-                self._resolve(job.stream, job.ticket, job.stage, now_ns)  # an earlier result will do
+            elif job.stage.max_age_ns:
+                for member in job.members:
+                    if now_ns > member.ticket.frame.deadline_ns:  # an earlier result will do
+                        self._resolve(member, now_ns)
+        for stream in self._streams.values():
+            stream.changed()
+        self.balance()
         self.dispatch()
+
+    def balance(self) -> None:
+        """Share the device anew among the streams, by their demand and weight."""
+        demands = {name: stream.demand() for name, stream in self._streams.items()}
+        lanes: dict[str, float] = {}
+        for demand in demands.values():
+            for lane, asked in demand.items():
+                lanes[lane] = lanes.get(lane, 0.0) + asked
+        self._is_overloaded = max(lanes.values(), default=0.0) > FULL_LOAD
+        weights = {name: stream.terms.weight for name, stream in self._streams.items()}
+        shares = fair_shares({name: max(d.values(), default=0.0) for name, d in demands.items()}, weights)
+        for name, stream in self._streams.items():
+            stream.share = shares[name]
+
+    def is_stuck(self, lane: str) -> bool:
+        """Whether the lane's job does not answer."""
+        line = self._lines.get(lane)
+        return line is not None and self._is_stuck(line, self._clock.now_ns())
+
+    def _is_stuck(self, line: "deque[_Job]", now_ns: int) -> bool:
+        started_ns = line[0].started_ns
+        return started_ns is not None and now_ns - started_ns > STUCK_AFTER_NS
 
     def _report_stuck(self, job: _Job, now_ns: int) -> None:
-        """Let the frame go on without a stage that does not answer, and say so once."""
+        """Let the frames go on without a stage that does not answer, and say so once."""
         job.is_reported = True
         seconds = STUCK_AFTER_NS // NS_PER_S
-        job.stream.stages[job.stage].stuck(f"has not answered for {seconds} s")
-        log.warning("%s: %s has not answered for %d s; going on without it", job.stream.name, job.stage, seconds)
-        self._resolve(job.stream, job.ticket, job.stage, now_ns)
+        for member in job.members:
+            member.state.stuck(f"has not answered for {seconds} s")
+            stage = member.state.stage.name
+            log.warning("%s: %s has not answered for %d s; going on without it", member.stream.name, stage, seconds)
+            self._resolve(member, now_ns)
 
-    def _view(self, stream: PipelineStream, now_ns: int) -> Waiting | None:
-        frame = stream.inbox.peek()
-        if frame is None or len(stream.tickets) >= MAX_TICKETS:
-            return None
-        stages = tuple(self._stage_view(stream, state, frame, now_ns) for state in stream.stages.values())
-        return Waiting(
-            stream=stream.name,
-            seq=frame.seq,
-            captured_ns=frame.captured_ns,
-            deadline_ns=frame.deadline_ns,
-            due_ns=frame.deadline_ns if stream.due_ns is None else stream.due_ns,
-            interval_ns=stream.interval_ns(),
-            tail_ns=stream.tail_ns,
-            stages=stages,
-            share=1 / len(self._streams),
-        )
+    def cost_key(self, stage: Stage, rung: int, height: int, width: int, batch: int = 1) -> CostKey:
+        """Return under which key a stage's costs are learned."""
+        variant = stage.ladder[rung].name
+        return CostKey(stage.cost_name or stage.name, variant, height, width, self.device.name, batch)
 
-    def _stage_view(self, stream: PipelineStream, state: StageState, frame: Frame, now_ns: int) -> StageView:
-        stage = state.stage
-        predicted_ns = self.costs.predict_ns(self._cost_key(stage, *frame.image.shape[:2]))
-        stream.predicted_ns[stage.name] = predicted_ns
-        lane = self.device.lane(stage.kind, stage.name)
-        line = self._lines.get(lane)
-        unavailable = "" if state.breaker.is_closed(now_ns) else "left out after errors"
-        if line and _is_stuck(line, now_ns):
-            unavailable = "does not answer"
-        return StageView(
-            name=stage.name,
-            kind=stage.kind,
-            lane=lane,
-            predicted_ns=predicted_ns,
-            threads=stage.threads,
-            max_age_ns=stage.max_age_ns,
-            result_age_ns=state.age_ns(frame.captured_ns),
-            needs=stage.needs,
-            unavailable=unavailable,
-        )
-
-    def _cost_key(self, stage: Stage, height: int, width: int) -> CostKey:
-        return CostKey(stage.name, stage.variant, height, width, self.device.name)
-
-    def _start(self, stream: PipelineStream, frame: Frame, plan: Plan, now_ns: int) -> None:
-        stream.due_ns = None
-        frame.trace.stamp(Step.STARTED, now_ns)
-        frame.trace.decisions = {name: f"{c.action}: {c.reason}" for name, c in plan.choices.items()}
-        running = {name for name, c in plan.choices.items() if c.action in (Action.RUN, Action.REFRESH)}
+    def _take(
+        self, stream: Inflow, frame: Frame, plan: Plan, now_ns: int, batches: dict[tuple[str, str], _Job]
+    ) -> None:
+        """Give a frame's stages their places in the lanes' lines; stages of one batch share a place."""
+        self.turn = max(self.turn, stream.taken(frame, plan, now_ns))
         joining = {name for name, c in plan.choices.items() if c.action is Action.RUN}
-        ticket = _Ticket(frame, plan.choices, joining, set(running))
+        running = {name for name, c in plan.choices.items() if c.action in RUNS}
+        ticket = Ticket(frame, plan.choices, joining, set(running))
         stream.tickets.append(ticket)
         for name in _needs_first(running, stream.stages):
-            lane = self.device.lane(stream.stages[name].stage.kind, name)
-            self._lines.setdefault(lane, deque()).append(_Job(stream, ticket, name))
-        self._submit_ready(now_ns, ticket)
-        stream.emit_finished(now_ns)
+            state, choice = stream.stages[name], plan.choices[name]
+            member, lane = _Member(stream, ticket, state), self.device.lane(state.stage.kind, name)
+            shared = batches.get((lane, choice.batch)) if choice.batch else None
+            if shared is not None and shared.rung == choice.rung and len(shared.members) < state.stage.max_batch:
+                shared.members.append(member)
+                continue
+            job = _Job([member], choice.rung)
+            self._lines.setdefault(lane, deque()).append(job)
+            if choice.batch:
+                batches[lane, choice.batch] = job
 
-    def _submit_ready(self, now_ns: int, ticket: _Ticket) -> None:
-        """Submit the ticket's stages that are first in their lane's line and whose needs are settled."""
+    def _start_ready(self, now_ns: int) -> None:
+        """Start the jobs that are first in their lane's line and whose needs are settled."""
         for lane, line in self._lines.items():
             job = line[0]
-            stage = job.stream.stages[job.stage].stage
-            is_ready = not stage.needs & (ticket.joining | ticket.to_start)
-            if job.ticket is ticket and job.started_ns is None and is_ready:
-                ticket.to_start.discard(job.stage)
-                job.started_ns = now_ns
-                if stage.needs:
-                    job.stream.fill_in(ticket.frame)
-                done = self.device.submit(lane, partial(stage.apply, ticket.frame))
-                done.add_done_callback(partial(self._finished, lane))
+            if job.started_ns is None and job.is_ready:
+                self._start(lane, job, now_ns)
 
-    def _finished(self, lane: str, done: "asyncio.Future[Completed]") -> None:
-        if done.cancelled():  # the loop is closing
-            return
-        completed, job, now_ns = done.result(), self._leave(lane), self._clock.now_ns()
-        state, frame = job.stream.stages[job.stage], job.ticket.frame
-        cost_ns = completed.finished_ns - completed.started_ns
-        self.costs.observe(self._cost_key(state.stage, *frame.image.shape[:2]), cost_ns)
-        if completed.error is not None:
-            self._failed(job.stream, state, completed.error, now_ns)
-        else:
-            state.succeeded(now_ns, completed.value, frame.captured_ns)
-            if job.stage in job.ticket.joining:
-                _attach_value(frame, job.stage, completed.value)
-        self._resolve(job.stream, job.ticket, job.stage, now_ns)
+    def _start(self, lane: str, job: _Job, now_ns: int) -> None:
+        job.started_ns = now_ns
+        for member in job.members:
+            member.ticket.to_start.discard(member.state.stage.name)
+            if member.state.stage.needs:
+                member.stream.fill_in(member.ticket.frame)
+        work = Work(job.stage, job.rung, tuple(member.ticket.frame for member in job.members))
+        self.device.start(lane, work, partial(self._finished, lane))
+
+    def _finished(self, lane: str, completed: Completed) -> None:
+        job, now_ns = self._leave(lane), self._clock.now_ns()
+        self._observe(lane, job, completed)
+        values = completed.value if completed.error is None else [None] * len(job.members)
+        for member, value in zip(job.members, values, strict=True):
+            frame, name = member.ticket.frame, member.state.stage.name
+            if completed.error is not None:
+                self._failed(member, completed.error, now_ns)
+            else:
+                member.state.succeeded(now_ns, value, frame.captured_ns)
+                if name in member.ticket.joining:
+                    _attach_value(frame, name, value)
+            member.stream.changed()
+            member.ticket.joining.discard(name)
+            member.ticket.to_start.discard(name)
+        self._start_ready(now_ns)
+        for member in job.members:
+            member.stream.emit_finished(now_ns)
         self.dispatch()
+
+    def _observe(self, lane: str, job: _Job, completed: Completed) -> None:
+        """Learn from a finished job, charge it to its streams, and note it in their logs."""
+        cost_ns, count = completed.finished_ns - completed.started_ns, len(job.members)
+        height, width = job.members[0].ticket.frame.image.shape[:2]
+        key = self.cost_key(job.stage, job.rung, height, width, batch=count)
+        predicted_ns = self.costs.predict_ns(replace(key, batch=1), default_ns=cost_ns)
+        self.costs.observe(key, cost_ns)
+        variant = job.stage.ladder[job.rung].name
+        error = None if completed.error is None else f"{type(completed.error).__name__}: {completed.error}"
+        for stream, members in _by_stream(job.members):
+            stream.charge(cost_ns * len(members) / count - predicted_ns * len(members))
+            if stream.terms.log is not None:
+                seqs = tuple(member.ticket.frame.seq for member in members)
+                name, started_ns = members[0].state.stage.name, completed.started_ns
+                stream.terms.log.add(Cost(name, variant, seqs, count, lane, started_ns, completed.finished_ns, error))
 
     def _leave(self, lane: str) -> _Job:
         """Take the finished job out of its lane's line."""
@@ -298,18 +304,26 @@ class Pipeline:
             del self._lines[lane]
         return job
 
-    def _failed(self, stream: PipelineStream, state: StageState, error: BaseException, now_ns: int) -> None:
+    def _failed(self, member: _Member, error: BaseException, now_ns: int) -> None:
+        state = member.state
         was_closed = state.breaker.is_closed(now_ns)
         state.failed(now_ns, error)
         if state.errors == 1 or (was_closed and not state.breaker.is_closed(now_ns)):
             what = "failed" if state.errors == 1 else "is left out for 10 s after 5 errors in a row"
-            log.warning("%s: %s %s: %s", stream.name, state.stage.name, what, state.last_error)
+            log.warning("%s: %s %s: %s", member.stream.name, state.stage.name, what, state.last_error)
 
-    def _resolve(self, stream: PipelineStream, ticket: _Ticket, stage: str, now_ns: int) -> None:
-        ticket.joining.discard(stage)
-        ticket.to_start.discard(stage)
-        self._submit_ready(now_ns, ticket)
-        stream.emit_finished(now_ns)
+    def _resolve(self, member: _Member, now_ns: int) -> None:
+        """Let a frame no longer wait for a stage."""
+        member.ticket.joining.discard(member.state.stage.name)
+        member.ticket.to_start.discard(member.state.stage.name)
+        self._start_ready(now_ns)
+        member.stream.emit_finished(now_ns)
+
+
+def _by_stream(members: list[_Member]) -> Iterator[tuple[Inflow, list[_Member]]]:
+    """Yield each stream with its members of a job."""
+    for stream in dict.fromkeys(member.stream for member in members):
+        yield stream, [member for member in members if member.stream is stream]
 
 
 def _attach_value(frame: Frame, stage: str, value: object) -> None:
@@ -322,6 +336,8 @@ def _attach_value(frame: Frame, stage: str, value: object) -> None:
 
 def _needs_first(names: set[str], stages: Mapping[str, StageState]) -> list[str]:
     """Return the stages so that each comes after those it needs: in a shared lane it would block them otherwise."""
+    if len(names) < 2:
+        return list(names)
     ordered: list[str] = []
     left = sorted(names)
     while left:
@@ -329,8 +345,3 @@ def _needs_first(names: set[str], stages: Mapping[str, StageState]) -> list[str]
         ordered += ready
         left = [name for name in left if name not in ready]
     return ordered
-
-
-def _is_stuck(line: "deque[_Job]", now_ns: int) -> bool:
-    started_ns = line[0].started_ns
-    return started_ns is not None and now_ns - started_ns > STUCK_AFTER_NS

@@ -34,6 +34,7 @@ class StageInfo:
     max_age_ns: int
     needs: tuple[str, ...]
     ladder: tuple[RungInfo, ...]
+    model: str = ""  # its name with options, as a person types it; "" when unknown
 
 
 @dataclass(frozen=True, slots=True)

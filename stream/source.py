@@ -6,6 +6,7 @@ reader that hangs, and tries again. Importing this module imports no decoder.
 """
 
 import atexit
+import itertools
 import logging
 import random
 import threading
@@ -108,7 +109,7 @@ class Source:
         reader: "Reader | None",
         intake: "Intake",
         *,
-        loop: bool,
+        loop: bool | int,
         open_timeout_s: float,
         read_timeout_s: float,
         stall_after_s: float,
@@ -229,7 +230,7 @@ class Source:
 
     def _read_passes(self, attempt: "Attempt") -> None:
         assert self._reader is not None
-        while True:
+        for number in itertools.count(1):
             had = self._intake.counts.decoded
             self._reader.read(attempt)
             if attempt.stop.is_set():
@@ -237,7 +238,7 @@ class Source:
             if self._intake.counts.decoded == had:
                 message = f"{self.spec.display}: not one picture could be decoded; play it with ffplay to check it"
                 raise SourceError(message, SourceCode.INVALID_DATA, is_retryable=False)
-            if not self._loop:
+            if self._loop is not True and number >= self._loop:
                 return
             self._intake.seam(is_loop=True)
 
@@ -329,7 +330,7 @@ def open_source(
     max_size: tuple[int, int] | None = None,
     exact: bool = False,
     fps: float | None = None,
-    loop: bool = True,
+    loop: bool | int = True,
     open_timeout_s: float = 5.0,
     read_timeout_s: float = 5.0,
     stall_after_s: float = STALL_S,
@@ -345,7 +346,7 @@ def open_source(
     max_size  (width, height) that pictures are shrunk to fit, aspect kept; None keeps their size.
               With `exact` every picture has that very size, black where the aspect differs
     fps       at most so many frames a second, the rest is skipped and counted; for a folder, its rate
-    loop      a recording starts again at its end, and its time goes on
+    loop      a recording starts again at its end, and its time goes on; a number plays it so many times
     tap       sees what is read before it is decoded, on the reader thread
     schedule  when each packet of a file is let go, in ns after the first is asked for; None goes by its dts
     is_paced  False lets a recording go as fast as `emit` takes it, which may block then; captured is when it was read

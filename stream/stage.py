@@ -1,6 +1,6 @@
 """One model applied to the frames of one stream, and what is remembered between frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from stream.clock import NS_PER_S
 from stream.errors import ModelError
 from stream.frame import Frame, Picture
+from stream.ladder import LadderControl
 from stream.results import Results
 from stream.scheduler import StageKind
 from stream.stats import Rate
@@ -18,10 +19,22 @@ RETRY_AFTER_NS = 10 * NS_PER_S  # then one frame tries again; short enough that 
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to run a stage. `quality` 0..1 against the best variant, as measured."""
+
+    name: str
+    quality: float
+    model: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A model with its place in a stream.
 
     model       called as model(image), or model(image, results) when `needs` is not empty
+    lighter     further variants of it, from better to lighter: with `model` first they are the stage's ladder
+    cost_name   under which costs are learned: streams with the same share them; "" is the stage's name
+    batch_key   stages of the same key (not "") may run as one job: model.many(images) -> list, at most `max_batch`
     needs       names of stages whose results it is given
     max_age_ns  how old a reused result may be; 0 for generation and for what must be exact
     threads     how many of the device's threads the model occupies
@@ -39,11 +52,30 @@ class Stage:
     threads: int = 1
     background: bool = False
     boxes_people: bool = False
+    lighter: tuple[Variant, ...] = ()
+    cost_name: str = ""
+    batch_key: str = ""
+    max_batch: int = 1
 
-    def apply(self, frame: Frame) -> Picture | Results:
-        """Run the model on the frame's picture. Device worker only. Raises ModelError or what the model raises."""
-        found = self.model(frame.image, frame.results) if self.needs else self.model(frame.image)
+    @property
+    def ladder(self) -> tuple[Variant, ...]:
+        """Every variant, the best first."""
+        return (Variant(self.variant, 1.0, self.model), *self.lighter)
+
+    def apply(self, frame: Frame, rung: int = 0) -> Picture | Results:
+        """Run a variant on the frame's picture. Device worker only. Raises ModelError or what the model raises."""
+        model = self.ladder[rung].model if rung else self.model
+        found = model(frame.image, frame.results) if self.needs else model(frame.image)
         return self._checked(found, frame.image)
+
+    def apply_all(self, frames: Sequence[Frame], rung: int = 0) -> list[Picture | Results]:
+        """Run a variant on several pictures of one size as one batch. Otherwise like `apply`."""
+        if len(frames) == 1:
+            return [self.apply(frames[0], rung)]
+        found = list(self.ladder[rung].model.many([frame.image for frame in frames]))  # type: ignore[attr-defined]
+        if len(found) != len(frames):
+            raise ModelError(f"{self.name}: expected {len(frames)} results for as many pictures, got {len(found)}")
+        return [self._checked(one, frame.image) for one, frame in zip(found, frames, strict=True)]
 
     def _checked(self, found: object, image: Picture) -> Picture | Results:
         if self.kind is StageKind.RECOGNIZE:
@@ -90,6 +122,8 @@ class StageState:
     """What one stream remembers of one stage. Event loop only."""
 
     stage: Stage
+    control: LadderControl = field(init=False)
+    ready: int = 1  # variants that are compiled, counted from the best
     latest: Latest | None = None  # None until it has run once
     breaker: Breaker = field(default_factory=Breaker)
     rate: Rate = field(default_factory=Rate)
@@ -98,6 +132,9 @@ class StageState:
     skips: int = 0
     errors: int = 0
     last_error: str | None = None  # None when the last run was fine
+
+    def __post_init__(self) -> None:
+        self.control = LadderControl([variant.quality for variant in self.stage.ladder])
 
     def succeeded(self, now_ns: int, found: Picture | Results, captured_ns: int) -> None:
         """Account for a run that worked; keep results that are newer than the ones known."""

@@ -71,6 +71,7 @@ class FrameCounts:
     reused: int = 0
     skipped: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)  # of frames dropped, late, or shown without a stage
 
     @property
     def in_flight(self) -> int:

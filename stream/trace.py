@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 from stream.clock import ns_to_ms
+from stream.run import Decision
 
 
 class Step(IntEnum):
@@ -13,9 +14,10 @@ class Step(IntEnum):
     QUEUED = 2  # handed to the stream's mailbox
     STARTED = 3  # taken by the scheduler: its first model starts, or it needs none
     FINISHED = 4  # every stage has run, reused or skipped
-    COMPOSED = 5  # drawn and blended
-    ENCODED = 6  # packets exist
-    SENT = 7  # handed to every viewer's transport
+    TAKEN = 5  # taken by the encoder's thread
+    COMPOSED = 6  # drawn and blended
+    ENCODED = 7  # packets exist
+    SENT = 8  # handed to every viewer's transport
 
 
 # A step's time is from the last stamp before it, named by what the frame was doing in between.
@@ -24,6 +26,7 @@ STEP_NAMES: dict[Step, str] = {
     Step.QUEUED: "queue",
     Step.STARTED: "wait",
     Step.FINISHED: "models",
+    Step.TAKEN: "hand_over",
     Step.COMPOSED: "compose",
     Step.ENCODED: "encode",
     Step.SENT: "send",
@@ -33,11 +36,12 @@ STEP_NAMES: dict[Step, str] = {
 class Trace:
     """Stamps and decisions of one frame. Each step is stamped by the thread that ends it."""
 
-    __slots__ = ("decisions", "stamps_ns")
+    __slots__ = ("decisions", "planned_ns", "stamps_ns")
 
     def __init__(self, captured_ns: int) -> None:
         self.stamps_ns: dict[Step, int] = {Step.CAPTURED: captured_ns}
-        self.decisions: dict[str, str] = {}  # stage name -> decision with its reason, for people
+        self.decisions: dict[str, Decision] = {}  # by stage name
+        self.planned_ns: dict[str, int] = {}  # predicted when it was taken: "models", and "tail" for what follows them
 
     def stamp(self, step: Step, now_ns: int) -> None:
         """Record that `step` ended at `now_ns`."""

@@ -1,33 +1,67 @@
 """Where stream/ and models/ meet: a stream's configuration becomes its source and its stages."""
 
+import importlib.metadata
+import logging
+import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream.clock import Clock, ms_to_ns
 from stream.config import StreamConfig
 from stream.device import Device
+from stream.errors import ModelError
 from stream.frame import Frame
+from stream.inflow import Terms
 from stream.live import LoadedStage, StreamParts
+from stream.run import RunInfo, RunLog
 from stream.scheduler import StageKind
 from stream.source import Source, open_source, parse_source
-from stream.stage import Stage
+from stream.stage import Stage, Variant
 
 if TYPE_CHECKING:
     from models.base import Model
+    from stream.recorder import Recorder
+
+log = logging.getLogger(__name__)
 
 WARM_RUNS = 3  # measured after the backend's own warm-up; their costs are the first predictions
 CPU_SIZE = (640, 360)  # the default style keeps 30 fps at this size on two cores; --size asks for another
 CUDA_SIZE = (1280, 720)
 
 
-class WarmStage:
-    """A stage made of a model. A mask is never reused: an aged one leaves a ghost at the edge of whoever moves."""
+VERSIONS_OF = ("livelens", "torch", "openvino", "av", "aiortc", "numpy", "opencv-python")
 
-    def __init__(self, model: "Model", kind: StageKind, threads: int, name: str = "") -> None:
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A loaded lighter variant of a stage: what sets it apart, such as "scale=0.5", and its measured quality."""
+
+    model: "Model"
+    label: str
+    quality: float
+
+
+class WarmStage:
+    """A stage made of a model. A mask is never reused: an aged one leaves a ghost at the edge of whoever moves.
+
+    `lighter` are further variants of it, from better to lighter.
+    """
+
+    def __init__(
+        self,
+        model: "Model",
+        kind: StageKind,
+        threads: int,
+        name: str = "",
+        lighter: Sequence[Rung] = (),
+        cost_name: str = "",
+    ) -> None:
         card = model.card
-        self._model = model
+        self._models = [model, *(rung.model for rung in lighter)]
         self.stage = Stage(
             name=name or stage_name(card.name),
             kind=kind,
@@ -39,35 +73,63 @@ class WarmStage:
             needs=frozenset(getattr(model, "needs", ())),
             background=getattr(model, "where", "all") == "background",
             boxes_people=card.name.startswith("boxes/"),
+            lighter=tuple(Variant(f"{rung.model.variant}, {rung.label}", rung.quality, rung.model) for rung in lighter),
+            cost_name=cost_name,
+            batch_key=getattr(model, "batch_key", ""),
+            max_batch=getattr(model, "max_batch", 1),
         )
 
-    def warm(self, height: int, width: int) -> list[int]:
-        """Compile, then measure a few runs on a grey picture; returns their costs in ns."""
+    def warm(self, height: int, width: int, rung: int = 0) -> list[int]:
+        """Compile a variant, then measure a few runs on a grey picture; returns their costs in ns."""
         import numpy as np
 
         from stream.results import Results
 
-        self._model.warm(height, width)
+        model = self._models[rung]
+        model.warm(height, width)
         picture = np.full((height, width, 3), 127, np.uint8)
         results = ({name: Results() for name in self.stage.needs},) if self.stage.needs else ()
         costs_ns = []
         for _ in range(WARM_RUNS):
             started_ns = time.monotonic_ns()
-            self._model(picture, *results)
+            model(picture, *results)
             costs_ns.append(time.monotonic_ns() - started_ns)
         return costs_ns
 
     def close(self) -> None:
-        self._model.close()
+        for model in self._models:
+            model.close()
 
 
-def stream_parts(config: StreamConfig, device: Device, clock: Clock) -> StreamParts:
-    """Return what a stream is made of. Raises ConfigError for an address that cannot be used."""
+@dataclass(frozen=True, slots=True)
+class Play:
+    """How a recording is played by `livelens replay`; as it stands, as a live stream.
+
+    pace      name of it, for the account
+    schedule  recorded arrivals of its packets, in ns after the first; None goes by their timestamps
+    is_paced  False as fast as the pipeline takes it, without dropping
+    log       takes the account
+    """
+
+    pace: str = "live"
+    schedule: Sequence[int] | None = None
+    is_paced: bool = True
+    log: RunLog | None = None
+
+
+LIVE = Play()
+
+
+def stream_parts(config: StreamConfig, device: Device, clock: Clock, play: Play = LIVE) -> StreamParts:
+    """Return what a stream is made of. Raises ConfigError for an address, or a recording, that cannot be used."""
     spec = parse_source(config.source)
     names = [(name, StageKind.RECOGNIZE) for name in config.recognize]
     if config.generate:
         names.append((config.generate, StageKind.GENERATE))
     limit = config.size or (CPU_SIZE if device.name == "cpu" else CUDA_SIZE)
+    clip = Path(config.record or spec.display).name if config.record or play.pace != "live" else ""
+    about = about_run(config, device, play.pace, clip)
+    recorder = _recorder(config, clock, about)
 
     def open_it(emit: Callable[[Frame], None]) -> Source:
         return open_source(
@@ -79,9 +141,58 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock) -> StreamPa
             exact=config.size is not None,
             fps=config.fps,
             loop=config.loop,
+            tap=recorder,
+            schedule=play.schedule,
+            is_paced=play.is_paced,
         )
 
-    return StreamParts(config.name, ms_to_ns(config.budget_ms), _loaders(names, device), open_it)
+    return StreamParts(
+        config.name,
+        ms_to_ns(config.budget_ms),
+        _loaders(names, device, config.min_quality),
+        open_it,
+        terms=Terms(config.weight, config.min_fps, waits=not play.is_paced, log=play.log),
+        min_quality=config.min_quality,
+        allow_late=config.allow_late,
+        recorder=recorder,
+        about=about,
+    )
+
+
+def about_run(config: StreamConfig, device: Device, pace: str, clip: str) -> RunInfo:
+    """Return what the account of a run says of its surroundings; its stages are filled in when they are known."""
+    versions = {name: importlib.metadata.version(name) for name in VERSIONS_OF if _is_installed(name)}
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return RunInfo(
+        stream=config.name,
+        clip=clip,
+        device=device.name,
+        device_text=device_text(device),
+        capacity=device.capacity,
+        budget_ns=ms_to_ns(config.budget_ms),
+        stages=(),
+        pace=pace,
+        created=created,
+        versions=versions,
+        weight=config.weight,
+        min_fps=config.min_fps,
+    )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _recorder(config: StreamConfig, clock: Clock, about: RunInfo) -> "Recorder | None":
+    if config.record is None:
+        return None
+    from stream.recorder import Recorder
+
+    return Recorder(Path(config.record), clock, about)
 
 
 def stage_name(model: str) -> str:
@@ -91,7 +202,7 @@ def stage_name(model: str) -> str:
     return rest.partition(":")[0] if is_own else head.partition("/")[0]
 
 
-def _loaders(names: list[tuple[str, StageKind]], device: Device) -> list[Callable[[], LoadedStage]]:
+def _loaders(names: list[tuple[str, StageKind]], device: Device, min_quality: float) -> list[Callable[[], LoadedStage]]:
     """Return one loader per model. A generation model may use every core; recognition one each."""
     loaders: list[Callable[[], LoadedStage]] = []
     taken: list[str] = []
@@ -101,15 +212,41 @@ def _loaders(names: list[tuple[str, StageKind]], device: Device) -> list[Callabl
         taken.append(name)
         if (count := taken.count(name)) > 1:  # two of a kind: boxes, boxes-2
             name = f"{name}-{count}"
-        loaders.append(partial(_load, model, kind, device.name, threads, name))
+        loaders.append(partial(_load, model, kind, device.name, threads, name, min_quality))
     return loaders
 
 
-def _load(model: str, kind: StageKind, device: str, threads: int, name: str) -> WarmStage:
+def _load(model: str, kind: StageKind, device: str, threads: int, name: str, min_quality: float) -> LoadedStage:
+    """Load a model and the lighter variants of its ladder that are good enough."""
     from models.base import Kind, Target
+    from models.ladder import ladder
     from models.registry import load
 
-    return WarmStage(load(model, Target(device, threads), kind=Kind(kind.value)), kind, threads, name)
+    target = Target(device, threads)
+    best = load(model, target, kind=Kind(kind.value))
+    lighter = []
+    for rung in ladder(model, Kind(kind.value))[1:]:
+        if rung.quality >= min_quality:
+            try:
+                loaded = load(rung.name, target, kind=Kind(kind.value))
+                lighter.append(Rung(loaded, _label(model, rung.name), rung.quality))
+            except ModelError as error:
+                log.warning("%s: the lighter variant %s is left out: %s", name, rung.name, error)
+    return WarmStage(best, kind, threads, name, lighter, cost_name=model)
+
+
+def _label(best: str, lighter: str) -> str:
+    """Return the options that set a variant apart from the best: "scale=0.5"."""
+    from models.registry import parse
+
+    given = parse(best).options
+    return ",".join(f"{key}={value}" for key, value in parse(lighter).options if (key, value) not in given)
+
+
+def machine_text(device: Device) -> str:
+    """Return what costs hold for: the device, the processor, and what runs the models."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in VERSIONS_OF if _is_installed(name)]
+    return "; ".join([device_text(device), platform.processor() or platform.machine(), *versions])
 
 
 def device_text(device: Device) -> str:

@@ -43,15 +43,19 @@ class FakeDevice:
     def lane(self, kind: StageKind, stage: str) -> str:
         return kind.value if self._has_two_lanes or kind is StageKind.GENERATE else f"recognize {stage}"
 
-    def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
+    def start(self, lane: str, work: Callable[[], Any], done: Callable[[Completed], None]) -> None:
         assert all(job.lane != lane for *_, job in self._running), f"lane {lane} was given a second job"
         now_ns = self._clock.now_ns()
         ScriptedModel.next_cost_ns = 0
-        job = _Running(lane, now_ns, *_call(work), asyncio.get_running_loop().create_future())
+        job = _Running(lane, now_ns, *_call(work), done)
         self._order += 1
         heapq.heappush(self._running, (now_ns + ScriptedModel.next_cost_ns, self._order, job))
         self.jobs.append((lane, now_ns))
-        return job.done
+
+    def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
+        future: asyncio.Future[Completed] = asyncio.get_running_loop().create_future()
+        self.start(lane, work, future.set_result)
+        return future
 
     def next_due_ns(self) -> int:
         """Return when the next job ends; far away when none runs."""
@@ -61,7 +65,7 @@ class FakeDevice:
         """Complete every job whose time has come."""
         while self._running and self._running[0][0] <= self._clock.now_ns():
             at_ns, _, job = heapq.heappop(self._running)
-            job.done.set_result(Completed(job.value, job.error, job.started_ns, at_ns))
+            job.done(Completed(job.value, job.error, job.started_ns, at_ns))
 
     def close(self, timeout_s: float = 1.0) -> bool:
         self._running.clear()
@@ -74,7 +78,7 @@ class _Running:
     started_ns: int
     value: Any
     error: BaseException | None
-    done: "asyncio.Future[Completed]"
+    done: Callable[[Completed], None]
 
 
 def _call(work: Callable[[], Any]) -> Any:

@@ -24,7 +24,7 @@ class Output:
         self.dropped: list[str] = []
         self.clock = MonotonicClock()
         self.broadcast = Broadcast(
-            "s", self.clock, Composer(), self.sent.append, lambda r: self.dropped.append(r.value)
+            "s", self.clock, Composer(), self.sent.append, lambda _, r: self.dropped.append(r.value)
         )
 
     def watch(self, codec: str) -> Feed:

@@ -8,11 +8,12 @@ import pytest
 
 from stream.clock import MonotonicClock, ms_to_ns
 from stream.device import CpuDevice
-from stream.live import LiveStream, StreamParts, _without_folders
+from stream.live import LiveStream, StreamParts
 from stream.pipeline import Pipeline
 from stream.results import Results
 from stream.scheduler import StageKind
 from stream.stage import Stage
+from stream.status import without_folders
 from tests.fakes import ScriptedSource
 
 
@@ -166,4 +167,4 @@ async def test_status_can_be_asked_for_after_the_stop() -> None:
     ],
 )
 def test_viewers_see_the_name_of_a_models_file_and_not_its_folder(said: str | None, shown: str | None) -> None:
-    assert _without_folders(said) == shown
+    assert without_folders(said) == shown

@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.clock import VirtualClock
-from stream.pipeline import MAX_TICKETS, Pipeline, PipelineStream
+from stream.inflow import MAX_TICKETS, Inflow
+from stream.pipeline import Pipeline
 from stream.stage import ERRORS_TO_OPEN, RETRY_AFTER_NS, Stage
 from stream.stats import FrameCounts
 from tests.fakes import MS, FakeDevice, RecordingSink, generate, make_frame, recognize, settle
@@ -22,7 +23,7 @@ class Bench:
         self.device = FakeDevice(self.clock, capacity, has_two_lanes=has_two_lanes)
         self.pipeline = Pipeline(self.device, self.clock)
         self.sinks: dict[str, RecordingSink] = {}
-        self.streams: dict[str, PipelineStream] = {}
+        self.streams: dict[str, Inflow] = {}
 
     def add(self, *stages: Stage, name: str = "s", budget_ms: int = 150) -> RecordingSink:
         self.sinks[name] = RecordingSink(self.clock)
@@ -55,9 +56,9 @@ class Bench:
         """Check that every captured frame was handed on, dropped, or is still inside."""
         stream, sink = self.streams[name], self.sinks[name]
         inside = len(stream.tickets) + stream.inbox.stats().depth
-        assert stream.counts.captured == len(sink.frames) + stream.counts.dropped.total() + inside
+        assert stream.account.counts.captured == len(sink.frames) + stream.account.counts.dropped.total() + inside
         assert [f.seq for f in sink.frames] == sorted({f.seq for f in sink.frames})
-        return stream.counts
+        return stream.account.counts
 
 
 def every(interval_ms: float, count: int, name: str = "s") -> list[tuple[float, str]]:
@@ -118,7 +119,7 @@ async def test_a_need_behind_in_the_same_lane_does_not_block() -> None:
 async def test_a_spike_near_the_budget_does_not_stop_the_stream_for_ever() -> None:
     bench = Bench()
     sink = bench.add(generate("style", *[20] * 20, *[140] * 4, 20), budget_ms=150)
-    bench.streams["s"].tail_ns = 9 * MS
+    bench.streams["s"].tail.predicted_ns = 9 * MS
     await bench.run([(at + 8, "s") for at, _ in every(FRAME_MS, 200)], 200 * FRAME_MS)
     assert sum(at > 150 * FRAME_MS * MS for at in sink.at_ns) >= 45
 
@@ -203,7 +204,7 @@ async def test_detaching_accounts_for_frames_inside() -> None:
     await bench.run(every(FRAME_MS, 3), 70)
     bench.pipeline.detach("s")
     stream = bench.streams["s"]
-    assert stream.counts.captured == len(bench.sinks["s"].frames) + stream.counts.dropped.total()
+    assert stream.account.counts.captured == len(bench.sinks["s"].frames) + stream.account.counts.dropped.total()
     stream.put(make_frame(9), 0)  # ignored, and no error
 
 

@@ -3,29 +3,43 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.budget import Forecast
 from stream.scheduler import (
     Action,
     DeadlineScheduler,
     Drop,
     DropReason,
     Plan,
+    RungView,
     StageKind,
     StageView,
     Waiting,
+    lightest,
     must_run_ns,
 )
 from tests.fakes import MS
 
-GEN = StageView("style", StageKind.GENERATE, "generate", predicted_ns=20 * MS)
-MASK = StageView("mask", StageKind.RECOGNIZE, "mask", predicted_ns=4 * MS)
-BOXES = StageView("boxes", StageKind.RECOGNIZE, "boxes", predicted_ns=15 * MS, max_age_ns=300 * MS)
+
+def rungs(*costs_ns: int) -> tuple[RungView, ...]:
+    """Return a ladder with these predicted costs, each a tenth poorer than the one before."""
+    return tuple(RungView(f"v{i}", 1.0 - i / 10, Forecast(cost)) for i, cost in enumerate(costs_ns))
+
+
+def at(stage: StageView, *costs_ms: float) -> StageView:
+    """Return the stage with other costs."""
+    return replace(stage, rungs=rungs(*(round(cost * MS) for cost in costs_ms)))
+
+
+GEN = StageView("style", StageKind.GENERATE, "generate", rungs(20 * MS))
+MASK = StageView("mask", StageKind.RECOGNIZE, "mask", rungs(4 * MS))
+BOXES = StageView("boxes", StageKind.RECOGNIZE, "boxes", rungs(15 * MS), max_age_ns=300 * MS)
 NOTHING_BUSY: frozenset[str] = frozenset()
 
 
 def waiting(stream: str = "a", *, captured_ms: int = 0, budget_ms: int = 100, stages: tuple[StageView, ...]) -> Waiting:
     captured_ns = captured_ms * MS
     deadline_ns = captured_ns + budget_ms * MS
-    return Waiting(stream, 1, captured_ns, deadline_ns, deadline_ns, 33 * MS, 5 * MS, stages)
+    return Waiting(stream, 1, captured_ns, deadline_ns, deadline_ns, 33 * MS, Forecast(5 * MS), stages)
 
 
 def choice_of(decisions: list[Plan | Drop], stage: str) -> Action:
@@ -53,12 +67,13 @@ def test_a_frame_that_cannot_finish_in_time_is_dropped_and_its_lane_goes_to_anot
     hopeless = waiting("old", captured_ms=0, stages=(GEN,))
     fresh = waiting("new", captured_ms=80, stages=(GEN,))
     decisions = DeadlineScheduler().decide(80 * MS, [hopeless, fresh], NOTHING_BUSY)
-    assert decisions[0] == Drop("old", 1, DropReason.NO_TIME)
-    assert isinstance(decisions[1], Plan)
+    [plan, drop] = decisions
+    assert isinstance(plan, Plan)
+    assert drop == Drop("old", 1, DropReason.NO_TIME)
 
 
 def test_a_cost_above_the_budget_runs_late_rather_than_never() -> None:
-    slow = replace(GEN, predicted_ns=500 * MS)
+    slow = at(GEN, 500)
     assert (
         choice_of(DeadlineScheduler().decide(30 * MS, [waiting(stages=(slow,))], NOTHING_BUSY), "style") is Action.RUN
     )
@@ -66,7 +81,7 @@ def test_a_cost_above_the_budget_runs_late_rather_than_never() -> None:
 
 def test_a_stream_that_got_nothing_for_a_whole_budget_runs_once_to_correct_the_prediction() -> None:
     """A cost just under the budget would otherwise drop every frame for ever: none runs, so it never falls."""
-    spiked = replace(GEN, predicted_ns=93 * MS)
+    spiked = at(GEN, 93)
     frame = waiting(captured_ms=200, stages=(spiked,))
     assert isinstance(DeadlineScheduler().decide(210 * MS, [frame], NOTHING_BUSY)[0], Drop)
     starving = replace(frame, due_ns=205 * MS)
@@ -90,9 +105,9 @@ def test_boxes_run_on_every_frame_when_there_is_room() -> None:
 
 
 def test_the_cheapest_recogniser_gets_the_room_there_is() -> None:
-    cheap = replace(BOXES, name="cheap", lane="cheap", predicted_ns=3 * MS, result_age_ns=10 * MS)
+    cheap = at(replace(BOXES, name="cheap", lane="cheap", result_age_ns=10 * MS), 3)
     dear = replace(BOXES, result_age_ns=10 * MS)
-    frame = waiting(stages=(dear, cheap, replace(GEN, predicted_ns=8 * MS)))
+    frame = waiting(stages=(dear, cheap, at(GEN, 8)))
     decisions = DeadlineScheduler(capacity=1).decide(0, [frame], NOTHING_BUSY)
     assert choice_of(decisions, "cheap") is Action.RUN
     assert choice_of(decisions, "boxes") is Action.REUSE
@@ -112,7 +127,7 @@ def test_ageing_boxes_are_refreshed_without_making_the_frame_wait() -> None:
 
 
 def test_a_slow_recogniser_never_holds_up_the_picture() -> None:
-    slow = replace(BOXES, predicted_ns=100 * MS)
+    slow = at(BOXES, 100)
     scheduler = DeadlineScheduler(capacity=8)
     assert choice_of(scheduler.decide(0, [waiting(stages=(slow,))], NOTHING_BUSY), "boxes") is Action.REFRESH
     assert choice_of(scheduler.decide(0, [waiting(stages=(slow,))], frozenset({"boxes"})), "boxes") is Action.SKIP
@@ -142,7 +157,7 @@ stages = st.builds(
     name=st.just("x"),
     kind=st.sampled_from(StageKind),
     lane=st.sampled_from(["l0", "l1"]),
-    predicted_ns=st.integers(0, 200 * MS),
+    rungs=st.lists(st.integers(0, 200 * MS), min_size=1, max_size=3).map(lambda costs: rungs(*costs)),
     max_age_ns=st.sampled_from([0, 100 * MS]),
     result_age_ns=st.none() | st.integers(0, 200 * MS),
     unavailable=st.sampled_from(["", "left out"]),
@@ -159,7 +174,7 @@ frames = st.lists(
         deadline_ns=st.integers(100 * MS, 300 * MS),
         due_ns=st.integers(0, 300 * MS),
         interval_ns=st.sampled_from([0, 33 * MS]),
-        tail_ns=st.integers(0, 20 * MS),
+        tail=st.integers(0, 20 * MS).map(Forecast),
         stages=stage_lists,
     ),
     max_size=5,
@@ -172,7 +187,7 @@ def test_no_run_with_negative_slack_while_a_fresh_frame_would_fit(given_frames, 
     by_stream = {frame.stream: frame for frame in given_frames}
     for decision in decisions:
         frame = by_stream[decision.stream]
-        needed_ns = must_run_ns(frame.stages) + frame.tail_ns
+        needed_ns = must_run_ns(frame.stages, lightest(frame.stages)) + frame.tail.predicted_ns
         fits_fresh = frame.captured_ns + needed_ns <= frame.deadline_ns
         if isinstance(decision, Plan):
             assert now_ns + needed_ns <= frame.deadline_ns or not fits_fresh or now_ns > frame.due_ns
