@@ -71,7 +71,8 @@ def _shown(run: Run, seq: int, captured_ns: int, way: Way, chance: random.Random
     started_ns = captured_ns + 8 * MS + int(chance.random() * 12 * MS)
     finished_ns = started_ns + way.model_ns
     stamps = {"captured": captured_ns, "decoded": captured_ns + 5 * MS, "queued": captured_ns + 6 * MS}
-    stamps |= {"started": started_ns, "finished": finished_ns, "composed": finished_ns + 3 * MS}
+    stamps |= {"started": started_ns, "finished": finished_ns}
+    stamps |= {"taken": finished_ns + MS, "composed": finished_ns + 3 * MS}
     stamps |= {"encoded": finished_ns + 7 * MS + int(chance.random() * 3 * MS)}
     stamps["sent"] = stamps["encoded"] + int(chance.expovariate(1 / (2 * MS)))
     run.add(Cost("style", way.variant, (seq,), 1, "generate", started_ns, finished_ns))
