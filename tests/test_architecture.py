@@ -20,7 +20,7 @@ LONGEST_FUNCTION = 60  # lines, with its docstring
 LAYERS: tuple[set[str], ...] = (
     {"errors", "clock", "results", "trace", "frame", "stats", "run"},
     {"mailbox", "summary", "budget", "lag", "port", "config", "compose", "encoder", "aiortc_hooks"},
-    {"baseline", "bootstrap", "report"},
+    {"baseline", "bootstrap", "perfetto", "report"},
     {"address", "averrors", "backoff", "convert", "fit", "interrupt", "tap", "timeline"},
     {"scheduler", "intake", "feed"},
     {"clip", "recorder", "recording", "tape"},
