@@ -68,7 +68,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
     if not frames["captured"]:
         return "No frame arrived."
     if not frames["shown"]:
-        reason = _most(frames["dropped"], "; most often: ")
+        reason = _most(frames["dropped"], "; most often dropped as ")
         return f"None of the {frames['captured']} frames that arrived was shown{reason}."
     text = f"{_percent(frames['on_time'], frames['shown'])} of shown frames were on time"
     if latency:

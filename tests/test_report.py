@@ -56,7 +56,7 @@ def test_verdict_of_a_run_without_pictures_says_why() -> None:
     assert verdict(summarize(empty_run())) == "No frame arrived."
     found = summarize(made_run(5))
     found["frames"] |= {"captured": 20, "shown": 0, "on_time": 0, "dropped": {"warming": 20}}
-    assert verdict(found) == "None of the 20 frames that arrived was shown; most often: warming."
+    assert verdict(found) == "None of the 20 frames that arrived was shown; most often dropped as warming."
 
 
 def test_data_is_the_summary_and_every_frame() -> None:
@@ -145,7 +145,20 @@ def opened(chromium: Browser, tmp_path: Path) -> Iterator[object]:
         tab.close()
 
 
-SIZES = {"empty": empty_run(), "one": made_run(1), "small": made_run(20), "large": made_run(20_000)}
+def dropped_run() -> Run:
+    """Return a run of which nothing was shown."""
+    run = made_run(40)
+    run.outcomes = [replace(one, dropped="warming", stamps_ns={}, decisions={}) for one in run.outcomes]
+    return run
+
+
+SIZES = {
+    "empty": empty_run(),
+    "dropped": dropped_run(),
+    "one": made_run(1),
+    "small": made_run(20),
+    "large": made_run(20_000),
+}
 
 
 @pytest.mark.browser

@@ -19,8 +19,9 @@ function lane(steps, scale, deadline_ms, words) {
   );
 }
 
-function axis(highest, scale) {
-  const marks = ticks(0, highest, window.innerWidth < 720 ? 3 : 6).filter((value) => Math.abs(value - budget) > highest * (window.innerWidth < 720 ? 0.3 : 0.09));
+// `line_ms` is what the line through the rows means, in `words`.
+function axis(highest, scale, line_ms = budget, words = "budget") {
+  const marks = ticks(0, highest, window.innerWidth < 720 ? 3 : 6).filter((value) => Math.abs(value - line_ms) > highest * (window.innerWidth < 720 ? 0.3 : 0.09));
   return element(
     "div",
     { kind: "row row-axis", "aria-hidden": "true" },
@@ -29,7 +30,7 @@ function axis(highest, scale) {
       "div",
       { kind: "axis" },
       ...marks.filter((value) => value * scale < 97 && value > 0).map((value) => element("span", { text: `${value}`, style: { left: `${value * scale}%` } })),
-      element("span", { kind: `is-budget${budget * scale > 80 ? " is-right" : ""}`, text: `budget ${ms(budget)} ms`, style: { left: `${budget * scale}%` } }),
+      element("span", { kind: `is-budget${line_ms * scale > 80 ? " is-right" : ""}`, text: `${words} ${ms(line_ms)} ms`, style: { left: `${line_ms * scale}%` } }),
     ),
     element("span"),
   );
@@ -79,5 +80,5 @@ function startWaterfall() {
   byId("waterfall-note").textContent = `${data.worst.length} of ${plural(late, "late frame")}; open a row for its numbers`;
   if (late < data.worst.length) byId("waterfall-note").textContent = `${plural(late, "late frame")}; open a row for its numbers`;
   byId("waterfall-legend").append(...seen.map((name) => legendItem(named(name), stepColour(name))));
-  byId("waterfall").append(element("div", { kind: "rows" }, axis(highest, scale), ...data.worst.map((row) => waterfallRow(row, scale))));
+  byId("waterfall").append(element("div", { kind: "rows" }, axis(highest, scale, data.worst[0].deadline_ms, "deadline"), ...data.worst.map((row) => waterfallRow(row, scale))));
 }
