@@ -1,10 +1,8 @@
 """Where the frames of a stream went, and why: counted, and told to the log of the run when there is one. Loop only."""
 
-from dataclasses import replace
-
 from stream.cause import Cause, cause_of
 from stream.frame import Frame
-from stream.run import Arrival, Outcome, RunLog
+from stream.run import Arrival, Decision, Outcome, RunLog
 from stream.scheduler import DropReason
 from stream.stats import FrameCounts
 from stream.trace import Step
@@ -80,8 +78,8 @@ def _outcome(frame: Frame, dropped: str, at_ns: int, cause: str) -> Outcome:
         deadline_ns=frame.deadline_ns,
         stamps_ns={STEP_KEYS[step]: stamp_ns for step, stamp_ns in frame.trace.stamps_ns.items()},
         decisions={
-            name: replace(decision, age_ns=ages[name]) if name in ages else decision
-            for name, decision in frame.trace.decisions.items()
+            name: Decision(one.action, one.variant, one.reason, ages[name]) if name in ages else one
+            for name, one in frame.trace.decisions.items()
         },
         planned_ns=frame.trace.planned_ns,
         late_ns=0 if dropped else at_ns - frame.deadline_ns,

@@ -49,13 +49,15 @@ def cause_of(
     gap_ns: int | None = None,
     interval_ns: int = 0,
 ) -> Cause | None:
-    """Return the cause; None for a frame that was shown on time and whole.
+    """Return the cause; None for a frame that was shown on time and whole, or whose stream was stopped.
 
     planned_ns   "models" and "tail", as predicted when it was taken
     has_skipped  some stage gave nothing to it
     gap_ns       from its capture to that of the frame that took its place; None when none did
     interval_ns  usual time between frames; 0 when unknown
     """
+    if dropped is DropReason.STOPPED:
+        return None
     if dropped in _OF_DROP:
         return _OF_DROP[dropped]
     if dropped is DropReason.SUPERSEDED:

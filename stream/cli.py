@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from stream import __version__, options
+from stream import __version__, latency_cli, options
 from stream.errors import ConfigError, ModelError, StreamError
 
 if TYPE_CHECKING:
@@ -208,6 +208,9 @@ def _warn_when_open(host: str) -> None:
 def _say(text: str) -> None:
     """Tell a person something on stderr."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+
+
+latency_cli.register(app)
 
 
 @app.command(short_help="List the models there are.")

@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 MAX_TICKETS = 8  # frames of one stream between the mailbox and the output; more wait, and are superseded
 INTERVALS = 8  # arrival intervals whose median is the source's frame interval
 EVENTS = 20  # ladder changes remembered for the page
-NOT_READY = Forecast(10**18)  # of a variant that is not compiled yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +253,7 @@ class Inflow:
             if state.ready < 2:
                 continue
             ladder = state.stage.ladder
-            costs = [rung.forecast for rung in stage.rungs] + [NOT_READY] * (len(ladder) - state.ready)
+            costs = [rung.forecast for rung in stage.rungs]
             step = state.control.update(self._host.now_ns(), costs, self._room(view, stage))
             if step is not None:
                 self._note_change(stage.name, ladder[step.before].name, ladder[step.after].name, step.reason)

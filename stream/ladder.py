@@ -63,8 +63,8 @@ class LadderControl:
         self._better_since_ns: int | None = None  # since when a better variant has had room; None while none has
 
     def update(self, now_ns: int, costs: Sequence[Forecast], room: Room) -> Step | None:
-        """Choose the level, given each variant's forecast; return the change when there is one."""
-        worth = [_worth(q, cost, room) for q, cost in zip(self._qualities, costs, strict=True)]
+        """Choose the level, given the forecasts of the variants that are ready, best first; return a change."""
+        worth = [_worth(q, cost, room) for q, cost in zip(self._qualities, costs, strict=False)]
         self._smooth(now_ns, worth)
         values = self._blend(now_ns, worth)
         best = len(values) - 1 if not any(values) else max(range(len(values)), key=lambda index: values[index])
@@ -81,13 +81,14 @@ class LadderControl:
 
     def _smooth(self, now_ns: int, worth: Sequence[float]) -> None:
         part = 1.0 if self._updated_ns is None else 1 - math.exp((self._updated_ns - now_ns) / LOOKBACK_NS)
-        self._lately = [old + part * (new - old) for old, new in zip(self._lately, worth, strict=True)]
+        for index, now in enumerate(worth):
+            self._lately[index] += part * (now - self._lately[index])
         self._updated_ns = now_ns
 
     def _blend(self, now_ns: int, worth: Sequence[float]) -> list[float]:
         """Return what each level is worth, between this moment and lately, by how steady the load has been."""
         back = sum(now_ns - at_ns < UNSTEADY_NS for at_ns in self._reversals_ns) / UNSTEADY
-        return [now + back * (lately - now) for now, lately in zip(worth, self._lately, strict=True)]
+        return [now + back * (lately - now) for now, lately in zip(worth, self._lately, strict=False)]
 
     def _has_waited(self, now_ns: int) -> bool:
         """Whether a better variant has had room for long enough."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -122,13 +122,13 @@ class Pipeline:
         return self._streams[name]
 
     def detach(self, name: str) -> None:
-        """Remove a stream; frames still in flight are dropped as superseded. A job that runs may still finish."""
+        """Remove a stream; frames still in flight are dropped. A job that runs may still finish."""
         stream = self._streams.pop(name)
         stream.inbox.close()
         left = [ticket.frame for ticket in stream.tickets] + stream.inbox.drain()
         stream.tickets.clear()
         for frame in left:
-            stream.drop(frame, DropReason.SUPERSEDED)
+            stream.drop(frame, DropReason.STOPPED)
         self.balance()
 
     def streams(self) -> Mapping[str, Inflow]:
@@ -284,9 +284,9 @@ class Pipeline:
         """Learn from a finished job, charge it to its streams, and note it in their logs."""
         cost_ns, count = completed.finished_ns - completed.started_ns, len(job.members)
         height, width = job.members[0].ticket.frame.image.shape[:2]
-        key = self.cost_key(job.stage, job.rung, height, width, batch=count)
-        predicted_ns = self.costs.predict_ns(replace(key, batch=1), default_ns=cost_ns)
-        self.costs.observe(key, cost_ns)
+        first = job.members[0]
+        predicted_ns = first.stream.rungs(first.state, height, width)[job.rung].forecast.predicted_ns or cost_ns
+        self.costs.observe(self.cost_key(job.stage, job.rung, height, width, count), cost_ns)
         variant = job.stage.ladder[job.rung].name
         error = None if completed.error is None else f"{type(completed.error).__name__}: {completed.error}"
         for stream, members in _by_stream(job.members):

@@ -5,32 +5,23 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from stream.clock import MonotonicClock, ms_to_ns
 from stream.config import StreamConfig
 from stream.costs import CostBook
-from stream.device import open_device, run_aside
+from stream.device import open_device
 from stream.errors import ConfigError
-from stream.feed import Feed
-from stream.frame import Frame
-from stream.live import LiveStream, StreamParts
-from stream.mailbox import Closed
+from stream.headless import first_size, play_out
+from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.policies import policy
 from stream.recording import Recording, arrivals
 from stream.run import Arrival, Run, RunInfo, StageInfo
 from stream.scheduler import StageKind
-from stream.source import SourceState
 from stream.virtual import Script, play
 from stream.wiring import Play, stream_parts
-
-FIRST_FRAME_S = 20.0  # to decode one picture of a file; longer means it cannot be read
-DRAIN_S = 10.0  # for the frames still inside when the recording has ended; a model that hangs is left behind
-TICK_S = 0.25  # as the server ticks
-WATCH_S = 0.05  # how often progress is told
 
 
 class Pace(StrEnum):
@@ -130,81 +121,22 @@ async def _replay_live(wish: Wish, tell: Tell) -> Run:
     play_as = Play(wish.pace.value, schedule, wish.pace is not Pace.MAX, account)
     config = wish.config.model_copy(update={"source": str(wish.recording.clip), "loop": wish.loops})
     parts = stream_parts(config, device, clock, play_as)
-    height, width = await _first_size(parts, clock)
+    height, width = await first_size(parts, clock)
     pipeline = Pipeline(device, clock)
     stream = LiveStream(parts, pipeline, device, clock)
     stream.set_size(height, width)
+    total = wish.recording.packets * wish.loops
     try:
         await stream.warm_up()
         if stream.broadcast is None or stream.problem:
             raise ConfigError(stream.problem or "the models could not be started")
-        await _play_out(stream, pipeline, wish.recording.packets * wish.loops, tell)
+        stream.start()
+        await play_out(stream, pipeline, asyncio.Event(), lambda: tell(min(stream.counts.captured, total), total))
+        tell(total, total)
     finally:
         await stream.stop()
         device.close()
     return account
-
-
-async def _first_size(parts: StreamParts, clock: MonotonicClock) -> tuple[int, int]:
-    """Return (height, width) at which the first frame comes, by reading it. Raises ConfigError when none does."""
-    loop = asyncio.get_running_loop()
-    first: asyncio.Future[tuple[int, int]] = loop.create_future()
-
-    def take(frame: Frame) -> None:
-        height, width = frame.image.shape[:2]
-        loop.call_soon_threadsafe(_set_once, first, (height, width))
-
-    source = parts.open_source(take)
-    source.start()
-    try:
-        async with asyncio.timeout(FIRST_FRAME_S):
-            while not first.done() and source.status().state is not SourceState.ERROR:
-                await asyncio.wait([first], timeout=WATCH_S)
-    except TimeoutError:
-        pass
-    finally:
-        await run_aside(clock, source.stop)
-    if not first.done():
-        raise ConfigError(source.status().message or "no picture could be read")
-    return first.result()
-
-
-def _set_once(future: "asyncio.Future[tuple[int, int]]", value: tuple[int, int]) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-async def _play_out(stream: LiveStream, pipeline: Pipeline, total: int, tell: Tell) -> None:
-    """Play to the end with a viewer that takes everything, then let the last frames out."""
-    assert stream.broadcast is not None
-    feed = stream.broadcast.make_feed("H264")
-    stream.broadcast.add_viewer(feed)
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_take_all(feed)), group.create_task(_tick(pipeline))]
-        stream.start()
-        while stream.source_status().state not in (SourceState.FINISHED, SourceState.ERROR):
-            tell(min(stream.counts.captured, total), total)
-            await asyncio.sleep(WATCH_S)
-        for _ in range(round(DRAIN_S / WATCH_S)):
-            if not stream.counts.in_flight:
-                break
-            await asyncio.sleep(WATCH_S)
-        tell(total, total)
-        for task in tasks:
-            task.cancel()
-
-
-async def _take_all(feed: Feed) -> None:
-    """Stand in for a viewer: take packets until the stream ends."""
-    with suppress(Closed):
-        while True:
-            await feed.next()
-
-
-async def _tick(pipeline: Pipeline) -> None:
-    while True:
-        await asyncio.sleep(TICK_S)
-        pipeline.tick()
 
 
 def recorded_models(run: Run | None) -> tuple[list[str], str | None]:

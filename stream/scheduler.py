@@ -27,6 +27,7 @@ class DropReason(StrEnum):
     REFUSED = "refused"  # the stream was not admitted: the device cannot serve it
     ENCODER_BUSY = "encoder_busy"  # a newer frame came before the encoder took it
     ENCODER_ERROR = "encoder_error"  # it could not be encoded
+    STOPPED = "stopped"  # the stream was stopped while it was on its way
 
 
 class StageKind(StrEnum):
@@ -61,7 +62,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class RungView:
-    """One variant of a stage: its quality 0..1 and live forecasts, the last for `batch` pictures at once by number."""
+    """One variant of a stage: its quality 0..1 and live forecasts; `batches` by the number of pictures at once."""
 
     variant: str
     quality: float

@@ -93,20 +93,21 @@ def _later(arrival: Arrival, shift_ns: int) -> Arrival:
     return replace(arrival, captured_ns=arrival.captured_ns + shift_ns, queued_ns=arrival.queued_ns + shift_ns)
 
 
-def best_possible(run: Run, setting: Setting) -> Optimum | None:
+def best_possible(run: Run, setting: Setting, *, is_steady: bool = False) -> Optimum | None:
     """Return the most utility any policy could have had, all arrivals and costs known in advance.
 
-    Over the lane that has most to do, with the stages that every frame waits for; an upper bound where there are
-    several lanes or streams. None when no stage is needed on every frame. The value is per captured frame.
+    With `is_steady`, of those that change their variant no oftener than a ladder may. Over the lane that has most to
+    do, with the stages that every frame waits for; an upper bound where there are several lanes or streams. None when
+    no stage is needed on every frame. The value is per captured frame.
     """
     scripts = make_scripts(run, setting)
     stage = _bottleneck(run)
     if stage is None:
         return None
     jobs = [_job(script, stage, arrival) for script in scripts for arrival in script.arrivals]
-    jobs.sort(key=lambda job: (job.deadline_ns, job.queued_ns))
     span_s = (max(job.queued_ns for job in jobs) - min(job.queued_ns for job in jobs)) / 1e9
-    found = optimum(jobs, changes=round(span_s * CHANGES_PER_S * len(scripts)))
+    has_one_ladder = is_steady and len(scripts) == 1
+    found = optimum(jobs, changes=round(span_s * CHANGES_PER_S) if has_one_ladder else None)
     return replace(found, value=found.value / len(jobs))
 
 

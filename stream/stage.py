@@ -57,10 +57,10 @@ class Stage:
     batch_key: str = ""
     max_batch: int = 1
 
-    @property
-    def ladder(self) -> tuple[Variant, ...]:
-        """Every variant, the best first."""
-        return (Variant(self.variant, 1.0, self.model), *self.lighter)
+    ladder: tuple[Variant, ...] = field(init=False)  # every variant, the best first
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ladder", (Variant(self.variant, 1.0, self.model), *self.lighter))
 
     def apply(self, frame: Frame, rung: int = 0) -> Picture | Results:
         """Run a variant on the frame's picture. Device worker only. Raises ModelError or what the model raises."""

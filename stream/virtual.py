@@ -45,8 +45,8 @@ class Script:
 class Machine:
     """A clock, and events to come. Every event is a call without arguments."""
 
-    def __init__(self) -> None:
-        self.clock = VirtualClock()
+    def __init__(self, start_ns: int) -> None:
+        self.clock = VirtualClock(start_ns)
         self._events: list[tuple[int, int, Callable[[], None]]] = []  # heap of (at, order, call)
         self._order = 0
 
@@ -159,7 +159,7 @@ def play(
 
     `on_progress(share)` is called a hundred times or so. Raises nothing of its own; takes about 100 us a frame.
     """
-    machine = Machine()
+    machine = Machine(min((script.arrivals[0].captured_ns for script in scripts if script.arrivals), default=0))
     device = VirtualDevice(machine, scripts)
     pipeline = Pipeline(device, machine.clock, CostModel(), scheduler, post=lambda call, *args: call(*args))
     runs, streams = [], []

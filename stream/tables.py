@@ -1,0 +1,119 @@
+"""What `livelens replay` and `livelens simulate` print."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from stream.baseline import Comparison
+    from stream.simulate import Result
+
+_STEPS = {
+    "decode": "decode",
+    "queue": "queue",
+    "wait": "wait for its turn",
+    "models": "models",
+    "hand_over": "to the encoder",
+    "compose": "draw",
+    "encode": "encode",
+    "send": "send",
+    "capture_to_send": "capture to send",
+}
+_VERDICTS = {"worse": "bold red", "better": "green", "decisions differ": "yellow"}
+
+
+def print_replay(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print where the time went, where the frames went, and what ran."""
+    console = console or Console(highlight=False)
+    steps = _table("step", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    latency = summary["latency_ms"]
+    for key, name in _STEPS.items():
+        if times := latency.get(key):
+            style = "bold" if key == "capture_to_send" else ""
+            steps.add_row(name, *(f"{times[q]:.1f}" for q in ("p50", "p95", "p99", "max")), style=style)
+    console.print(steps)
+    for line in _frame_lines(summary):
+        console.print(line)
+
+
+def print_comparisons(comparisons: "Sequence[Comparison]", console: Console | None = None) -> None:
+    """Print how a run compares with its baseline."""
+    console = console or Console(highlight=False)
+    table = _table("against the baseline", "before", "now", "change", "95 % interval", "verdict")
+    for one in comparisons:
+        before, now = (_value(value, one.unit) for value in (one.before, one.now))
+        change = "" if one.change is None else f"{one.change:+.1%}"
+        span = "" if one.low is None or one.high is None else f"{one.low:+.1%} .. {one.high:+.1%}"
+        verdict = f"[{style}]{one.verdict}[/]" if (style := _VERDICTS.get(one.verdict)) else one.verdict
+        table.add_row(one.name, before, now, change, span, verdict)
+    console.print(table)
+    for note in dict.fromkeys(one.note for one in comparisons if one.note):
+        console.print(f"Note: {note}", style="yellow")
+
+
+def print_results(
+    results: "Sequence[Result]", optimum: float | None, *, is_exact: bool, console: Console | None = None
+) -> None:
+    """Print what each policy made of a run, beside the best possible."""
+    console = console or Console(highlight=False)
+    columns = ("fps", "on time", "age p50 ms", "age p95 ms", "utility", "of the best", "device busy", "changes")
+    table = _table("policy", *columns)
+    for one in results:
+        of_best = f"{one.utility / optimum:.1%}" if optimum else ""
+        table.add_row(
+            one.policy,
+            f"{one.fps:.1f}",
+            f"{one.on_time_share:.1%}",
+            f"{one.age_p50_ms:.0f}",
+            f"{one.age_p95_ms:.0f}",
+            f"{one.utility:.3f}",
+            of_best,
+            f"{one.busy_share:.0%}",
+            f"{one.changes}",
+            style="bold" if one.policy == "livelens" else "",
+        )
+    console.print(table)
+    if optimum is not None:
+        how = "exactly" if is_exact else "no policy can have more"
+        console.print(f"The best possible, with arrivals and costs known in advance: utility {optimum:.3f} ({how}).")
+    console.print(
+        "Utility: quality of the variants that ran, over frames on time, per captured frame. "
+        "On time: of the frames shown.",
+        style="dim",
+    )
+
+
+def _frame_lines(summary: Mapping[str, Any]) -> list[str]:
+    frames, fps = summary["frames"], summary["fps"]
+    shown = frames["shown"]
+    share = f" ({100 * frames['on_time'] / shown:.1f} %)" if shown else ""
+    lines = [
+        f"{frames['captured']} frames captured; {shown} shown, {fps['shown']:.1f} a second; {frames['on_time']} on time"
+        f"{share} of a budget of {summary['budget_ms']:g} ms"
+    ]
+    if frames["dropped"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items())
+        lines.append(f"dropped: {reasons}")
+    if summary["causes"]:
+        causes = ", ".join(f"{cause} {count}" for cause, count in summary["causes"].items())
+        lines.append(f"causes of what was dropped, late or shown without a stage: {causes}")
+    for stage, runs in summary["variants"].items():
+        ran = ", ".join(f"{variant or 'as it is'} {count} times" for variant, count in runs.items())
+        lines.append(f"{stage}: {ran}")
+    return [*lines, f"decisions {summary['decisions_sha256'][:16]}"]
+
+
+def _value(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1%}" if unit == "share" else f"{value:.1f} {unit}".rstrip()
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
