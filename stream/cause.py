@@ -65,7 +65,7 @@ def cause_of(
         return Cause.SOURCE if is_burst else Cause.MODEL
     sent_ns = stamps_ns.get(Step.SENT)
     if dropped is DropReason.NO_TIME or (sent_ns is not None and sent_ns > deadline_ns):
-        return _worst(stamps_ns, planned_ns)
+        return _worst(stamps_ns, planned_ns, interval_ns)
     return Cause.MODEL if has_skipped else None
 
 
@@ -77,9 +77,13 @@ def slack_ns(stamps_ns: Mapping[Step, int], deadline_ns: int, planned_ns: Mappin
     return {step: deadline_ns - at_ns - left[step] for step, at_ns in stamps_ns.items()}
 
 
-def _worst(stamps_ns: Mapping[Step, int], planned_ns: Mapping[str, int]) -> Cause:
-    """Return the cause with the most time above its plan; what was not planned is all above."""
+def _worst(stamps_ns: Mapping[Step, int], planned_ns: Mapping[str, int], interval_ns: int) -> Cause:
+    """Return the cause with the most time above its plan; what was not planned is all above.
+
+    Decoding may take one frame interval: it works ahead of the models, and only beyond that does it fall behind.
+    """
     above = {Cause.MODEL: -planned_ns.get("models", 0), Cause.ENCODE: -planned_ns.get("tail", 0)}
+    above[Cause.DECODE] = -interval_ns
     before_ns = stamps_ns[Step.CAPTURED]
     for step in STEP_NAMES:
         if (at_ns := stamps_ns.get(step)) is not None:
