@@ -8,7 +8,7 @@ decide job by job, keeping every combination of (end of the last job, worth so f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,15 @@ Front = tuple[Times, Worths]  # ends rising, worths rising: no entry is beaten i
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`queued_ns` is when it may start, `deadline_ns` when it must have ended; options are (cost_ns, quality)."""
+    """`queued_ns` is when it may start, `deadline_ns` when it must have ended; options are (cost_ns, quality).
+
+    With `latest_ns` it must have started by then.
+    """
 
     queued_ns: int
     deadline_ns: int
     options: tuple[tuple[int, float], ...]
+    latest_ns: int = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def _agreeable(jobs: Sequence[Job]) -> tuple[list[Job], bool]:
     earliest, relaxed = None, []
     for job in reversed(ordered):
         earliest = job.queued_ns if earliest is None else min(earliest, job.queued_ns)
-        relaxed.append(Job(earliest, job.deadline_ns, job.options))
+        relaxed.append(replace(job, queued_ns=earliest))
     relaxed.reverse()
     return relaxed, relaxed == ordered
 
@@ -85,7 +89,8 @@ def _greatest(jobs: Sequence[Job], penalty: float) -> float:
 def _add(front: Front, job: Job, cost_ns: int, worth: float) -> Front | None:
     """Return what comes of running the job after each entry; None when it is never in time."""
     ends = np.maximum(front[0], job.queued_ns) + cost_ns
-    in_time = int(np.searchsorted(ends, job.deadline_ns, side="right"))
+    last_ns = min(job.deadline_ns, job.latest_ns + cost_ns)
+    in_time = int(np.searchsorted(ends, last_ns, side="right"))
     return (ends[:in_time], front[1][:in_time] + worth) if in_time else None
 
 

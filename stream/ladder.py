@@ -18,7 +18,7 @@ SETTLE_NS = NS_PER_S  # otherwise at most one change in this time
 UP_AFTER_NS = NS_PER_S  # a better variant must have had room for so long
 LOOKBACK_NS = 4 * NS_PER_S  # time constant of what a level was worth lately
 REVERSAL_NS = 3 * NS_PER_S  # a change that undoes the one before within this time was for a passing load
-UNSTEADY_NS = 16 * NS_PER_S  # reversals in this time tell how steady the load is
+UNSTEADY_NS = 30 * NS_PER_S  # reversals in this time tell how steady the load is
 UNSTEADY = 3  # so many of them: decide by what levels were worth lately, and no longer by this moment
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from operator import attrgetter
 from typing import Protocol
 
 from stream.budget import Forecast
@@ -144,9 +145,13 @@ class Waiting:
     turn: float = 0.0
     urgent_at_ns: float = math.inf
     must_lanes: frozenset[str] = field(init=False)  # lanes of the stages that every frame waits for
+    by_deadline: tuple[int, str] = field(init=False)  # sort keys, made once: a decision sorts many frames
+    by_turn: tuple[float, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "must_lanes", frozenset(stage.lane for stage in self.stages if stage.is_must))
+        object.__setattr__(self, "must_lanes", frozenset([stage.lane for stage in self.stages if stage.is_must]))
+        object.__setattr__(self, "by_deadline", (self.due_ns, self.stream))
+        object.__setattr__(self, "by_turn", (self.turn, self.stream))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,9 @@ class Scheduler(Protocol):
         ...
 
 
+_BY_DEADLINE, _BY_TURN = attrgetter("by_deadline"), attrgetter("by_turn")
+
+
 class DeadlineScheduler:
     """Earliest deadline first, newest frame wins, no frame started that cannot finish in time.
 
@@ -204,7 +212,9 @@ class DeadlineScheduler:
         ready = [frame for frame in waiting if busy_lanes.isdisjoint(frame.must_lanes)]
         if not ready:
             return []
-        ready.sort(key=lambda f: (now_ns < f.urgent_at_ns, f.turn if is_overloaded else f.due_ns, f.stream))
+        ready.sort(key=_BY_TURN if is_overloaded else _BY_DEADLINE)
+        if any([frame.urgent_at_ns <= now_ns for frame in ready]):
+            ready.sort(key=lambda frame: frame.urgent_at_ns > now_ns)  # stable: the order within each part stays
         return _Round(now_ns, set(busy_lanes), self._capacity).decide(ready)
 
 
@@ -232,7 +242,7 @@ class _Round:
         decisions: list[Plan | Drop] = []
         doubtful: list[Waiting] = []
         for frame in ordered:
-            if not self._busy.isdisjoint(frame.must_lanes) and not self._has_batch_with_room():
+            if not self._busy.isdisjoint(frame.must_lanes) and not (self._batches and self._has_batch_with_room()):
                 continue
             if outlook(self._now_ns, frame) is not Outlook.IN_TIME:
                 doubtful.append(frame)

@@ -19,6 +19,7 @@ from stream.synthetic import synthetic_run
 from stream.virtual import Script, play, stage_of
 
 MAX_STREAMS = 256
+GRACE_NS = 20_000_000  # age that is promised beyond one model time and one frame interval
 COST_SHIFT = 7  # frames from one stream's costs to the next one's, so that copies do not all cost the same at once
 CHANGES_PER_S = 1.0  # as often as a steady ladder may change its variant: the optimum is held to it too
 
@@ -96,7 +97,8 @@ def _later(arrival: Arrival, shift_ns: int) -> Arrival:
 def best_possible(run: Run, setting: Setting, *, is_steady: bool = False) -> Optimum | None:
     """Return the most utility any policy could have had, all arrivals and costs known in advance.
 
-    With `is_steady`, of those that change their variant no oftener than a ladder may. Over the lane that has most to
+    With `is_steady`, of those that keep what Livelens promises beside the deadline: a frame starts within one interval
+    and 20 ms, and a variant changes once a second at most. Over the lane that has most to
     do, with the stages that every frame waits for; an upper bound where there are several lanes or streams. None when
     no stage is needed on every frame. The value is per captured frame.
     """
@@ -107,6 +109,8 @@ def best_possible(run: Run, setting: Setting, *, is_steady: bool = False) -> Opt
     jobs = [_job(script, stage, arrival) for script in scripts for arrival in script.arrivals]
     span_s = (max(job.queued_ns for job in jobs) - min(job.queued_ns for job in jobs)) / 1e9
     has_one_ladder = is_steady and len(scripts) == 1
+    if is_steady:
+        jobs = [replace(job, latest_ns=job.queued_ns + _interval_ns(run) + GRACE_NS) for job in jobs]
     found = optimum(jobs, changes=round(span_s * CHANGES_PER_S) if has_one_ladder else None)
     return replace(found, value=found.value / len(jobs))
 
