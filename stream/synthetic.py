@@ -10,6 +10,7 @@ from stream.errors import ConfigError
 from stream.run import Arrival, Cost, Run, RungInfo, RunInfo, StageInfo
 
 LADDER = ((1.0, 1.0), (0.9, 0.55), (0.75, 0.3), (0.6, 0.16))  # (quality, cost) of a made-up model, against its best
+PTS_HZ = 90_000  # ticks of a pts, as in stream/virtual.py
 DECODE_NS = 2_000_000  # from capture to the mailbox
 TAIL_NS = 4_000_000  # drawing and encoding at 640x360
 BURST = 15  # frames of a burst: half a second at 30 fps
@@ -71,7 +72,8 @@ def synthetic_run(text: str) -> Run:
     for index in range(count):
         late_ns = values["jitter"] * interval_ns * draw.random()
         captured_ns = round(index * interval_ns + late_ns)
-        run.add(Arrival(index, index * 3000, captured_ns, captured_ns + DECODE_NS, 360, 640))
+        pts = round(index * PTS_HZ / values["fps"])
+        run.add(Arrival(index, pts, captured_ns, captured_ns + DECODE_NS, 360, 640))
         load = KINDS[kind](index, count, draw, values["sigma"])
         for rung, (_, share) in zip(ladder, LADDER, strict=False):
             run.add(Cost("paint", rung.variant, (index,), 1, "generate", 0, max(1, round(base_ns * share * load))))
