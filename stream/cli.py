@@ -14,10 +14,11 @@ import typer
 from rich.console import Console
 
 from stream import __version__, latency_cli, options
-from stream.errors import ConfigError, ModelError, StreamError
+from stream.errors import ConfigError, StreamError
+from stream.preflight import check
 
 if TYPE_CHECKING:
-    from stream.config import ServeConfig, StreamConfig
+    from stream.config import ServeConfig
 
 app = typer.Typer(
     name="livelens",
@@ -167,32 +168,6 @@ def _choose_source() -> str:
         return camera.address
     _say("No SOURCE given and no camera found: playing the sample clip. (livelens sources lists what can be shown)")
     return sample_clip().address
-
-
-def check(config: "ServeConfig") -> None:
-    """Raise ConfigError or ModelError for what can be known to fail before anything starts."""
-    from stream.port import check_port
-
-    several = len(config.streams) > 1
-    for stream in config.streams:
-        try:
-            _check_stream(stream)
-        except (ConfigError, ModelError) as error:
-            raise type(error)(f"stream {stream.name}: {error}" if several else str(error)) from error
-    if config.port:
-        check_port(config.host, config.port)
-
-
-def _check_stream(stream: "StreamConfig") -> None:
-    from models.base import Kind
-    from models.registry import parse
-    from stream.address import parse_source
-
-    parse_source(stream.source)
-    for name in stream.recognize:
-        parse(name, Kind.RECOGNIZE)
-    if stream.generate:
-        parse(stream.generate, Kind.GENERATE)
 
 
 def _warn_when_open(host: str) -> None:

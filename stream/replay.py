@@ -139,6 +139,12 @@ async def _replay_live(wish: Wish, tell: Tell) -> Run:
     return account
 
 
+def recorded_size(run: Run) -> str | None:
+    """Return the working size "WxH" of a recording; None where it changed or no frame came."""
+    sizes = {(arrival.width, arrival.height) for arrival in run.arrivals}
+    return "{}x{}".format(*sizes.pop()) if len(sizes) == 1 else None
+
+
 def recorded_models(run: Run | None) -> tuple[list[str], str | None]:
     """Return the models a recording was made with: for recognition, and for generation (None without one)."""
     stages = [] if run is None else [stage for stage in run.info.stages if stage.model]

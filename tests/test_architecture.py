@@ -27,7 +27,8 @@ LAYERS: tuple[set[str], ...] = (
     {"cause", "policies"},
     {"clip", "recorder", "recording", "tape"},
     {"device", "stage", "camera", "demux", "pattern", "pictures", "readers", "source"},
-    {"account", "costs"},
+    {"account", "clairvoyant", "costs"},
+    {"synthetic"},
     {"inflow"},
     {"pipeline", "broadcast"},
     {"promise", "status"},
@@ -37,10 +38,11 @@ LAYERS: tuple[set[str], ...] = (
     {"headless", "verdict"},
     {"replay", "record", "simulate"},
     {"app", "doctor"},
-    {"listing", "tables", "options", "latency_cli", "cli", "__main__"},
+    {"listing", "tables", "options", "latency_options", "outputs", "preflight", "latency_cli", "cli", "__main__"},
 )
 
-MEETS_MODELS = {"stream/cli.py", "stream/wiring.py"}  # the only files of stream/ that know models/
+# The only files of stream/ that know models/:
+MEETS_MODELS = {"stream/cli.py", "stream/preflight.py", "stream/wiring.py"}
 MODELS_KNOW = {"stream.errors", "stream.frame", "stream.results", "stream.clock"}
 KNOWS_TORCH = {"stream/device.py"}  # and models/
 
@@ -55,6 +57,9 @@ TESTED_ELSEWHERE = {
     "stream/errors.py": "types only; every test of a failure uses them",
     "stream/frame.py": "data only; used by every pipeline test",
     "stream/options.py": "text of --help; test_cli.py reads it",
+    "stream/latency_options.py": "text of --help; test_latency_cli.py reads it",
+    "stream/outputs.py": "test_latency_cli.py",
+    "stream/preflight.py": "test_cli.py, and test_latency_cli.py",
     "stream/metrics.py": "test_server.py reads /metrics of running streams",
     "stream/averrors.py": "test_source_*.py bring each failure about",
     "stream/readers.py": "test_source_*.py open every kind",
