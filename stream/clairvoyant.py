@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+LIMIT = 2000  # entries kept; beyond, neighbours are joined to the better of both, which leaves an upper bound
 PENALTIES = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)  # for a change of variant; any gives a bound
 
 Times = NDArray[np.int64]
@@ -24,7 +25,8 @@ Front = tuple[Times, Worths]  # ends rising, worths rising: no entry is beaten i
 class Job:
     """`queued_ns` is when it may start, `deadline_ns` when it must have ended; options are (cost_ns, quality).
 
-    With `latest_ns` it must have started by then.
+    With `latest_ns` it must have started by then; jobs then run in the order of their deadlines, as frames of one
+    stream do, for with such a limit another order may be worth more.
     """
 
     queued_ns: int
@@ -48,10 +50,12 @@ def optimum(jobs: Sequence[Job], changes: int | None = None) -> Optimum:
     greatest, plus p times the changes allowed, is no less than what is sought; the least of these is returned.
     """
     ordered, is_agreeable = _agreeable(jobs)
+    has_limit = any(job.latest_ns < job.deadline_ns for job in jobs)
     if changes is None:
-        return Optimum(_greatest(ordered, 0.0), is_agreeable)
+        value, is_whole = _greatest_free(ordered)
+        return Optimum(value, is_agreeable and is_whole and not has_limit)
     bounds = [_greatest(ordered, penalty) + penalty * changes for penalty in PENALTIES]
-    return Optimum(min(bounds), is_agreeable and bounds[0] == min(bounds) and changes >= len(ordered))
+    return Optimum(min(bounds), is_exact=False)
 
 
 def _agreeable(jobs: Sequence[Job]) -> tuple[list[Job], bool]:
@@ -68,6 +72,27 @@ def _agreeable(jobs: Sequence[Job]) -> tuple[list[Job], bool]:
     return relaxed, relaxed == ordered
 
 
+def _greatest_free(jobs: Sequence[Job]) -> tuple[float, bool]:
+    """Return the greatest worth when a change of variant costs nothing, and whether no entries had to be joined."""
+    front: Front = (np.zeros(1, np.int64) - 2**62, np.zeros(1))
+    is_whole = True
+    for job in jobs:
+        front = _forget(front, job.queued_ns)
+        added = [_add(front, job, cost_ns, quality) for cost_ns, quality in job.options]
+        merged = _merge([front, *(one for one in added if one is not None)])
+        assert merged is not None
+        front, is_whole = _joined(merged), is_whole and len(merged[0]) <= LIMIT
+    return float(front[1][-1]), is_whole
+
+
+def _joined(front: Front) -> Front:
+    """Return no more than LIMIT entries: of two neighbours, the earlier end with the greater worth."""
+    while len(front[0]) > LIMIT:
+        odd = len(front[0]) % 2
+        front = (front[0][::2], np.append(front[1][1::2], front[1][-1:] if odd else front[1][:0]))
+    return front
+
+
 def _greatest(jobs: Sequence[Job], penalty: float) -> float:
     """Return the greatest worth less `penalty` for each change of variant."""
     rungs = max((len(job.options) for job in jobs), default=0)
@@ -82,7 +107,8 @@ def _greatest(jobs: Sequence[Job], penalty: float) -> float:
             for last, front in enumerate(before):
                 if front is not None:
                     found.append(_add(front, job, cost_ns, quality - (penalty if last != rung else 0.0)))
-            fronts[rung] = _merge([front for front in (before[rung], *found) if front is not None])
+            merged = _merge([front for front in (before[rung], *found) if front is not None])
+            fronts[rung] = merged and _joined(merged)
     return float(max([none[1][-1], *(front[1][-1] for front in fronts if front is not None)]))
 
 

@@ -59,7 +59,8 @@ KINDS: Mapping[str, Callable[[int, int, random.Random, float], float]] = {
 def synthetic_run(text: str) -> Run:
     """Return the run that `synthetic:KIND[,key=value...]` describes: one stage, with its costs in every variant.
 
-    Raises ConfigError that names what is known. Costs and arrivals are whole nanoseconds.
+    Raises ConfigError that names what is known. Costs are whole microseconds, so that
+    no processor's last digit tells.
     """
     kind, values = _parse(text)
     interval_ns = NS_PER_S / values["fps"]
@@ -76,8 +77,18 @@ def synthetic_run(text: str) -> Run:
         run.add(Arrival(index, pts, captured_ns, captured_ns + DECODE_NS, 360, 640))
         load = KINDS[kind](index, count, draw, values["sigma"])
         for rung, (_, share) in zip(ladder, LADDER, strict=False):
-            run.add(Cost("paint", rung.variant, (index,), 1, "generate", 0, max(1, round(base_ns * share * load))))
-        run.add(Cost(TAIL, "", (index,), 1, "encoder", 0, round(TAIL_NS * draw.uniform(0.9, 1.1))))
+            run.add(
+                Cost(
+                    "paint",
+                    rung.variant,
+                    (index,),
+                    1,
+                    "generate",
+                    0,
+                    max(1000, round(base_ns * share * load / 1000) * 1000),
+                )
+            )
+        run.add(Cost(TAIL, "", (index,), 1, "encoder", 0, round(TAIL_NS * draw.uniform(0.9, 1.1) / 1000) * 1000))
     return run
 
 

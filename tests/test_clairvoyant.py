@@ -1,8 +1,10 @@
 from itertools import pairwise, permutations, product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream import clairvoyant
 from stream.clairvoyant import Job, optimum
 
 
@@ -64,3 +66,18 @@ def test_an_overloaded_machine_serves_every_second_frame() -> None:
 
 def test_nothing_to_do_is_worth_nothing() -> None:
     assert optimum([]).value == 0.0
+
+
+def test_a_front_too_long_gives_an_upper_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [Job(at, at + 40, ((7 + at % 5, 1.0), (3 + at % 3, 0.61), (2, 0.37))) for at in range(0, 200, 3)]
+    exact = optimum(jobs)
+    monkeypatch.setattr(clairvoyant, "LIMIT", 3)
+    joined = optimum(jobs)
+    assert exact.is_exact and not joined.is_exact
+    assert joined.value >= exact.value
+
+
+def test_a_limit_on_the_start_is_never_called_exact() -> None:
+    """Two neighbours in the wrong order can no longer be swapped: a start may then be too late."""
+    jobs = [Job(-20, 41, ((60, 5.0),), -20), Job(0, 1000, ((60, 1.0),), 53), Job(33, 1001, ((10, 1.0),), 86)]
+    assert not optimum(jobs).is_exact
