@@ -69,12 +69,14 @@ def cause_of(
     return Cause.MODEL if has_skipped else None
 
 
-def slack_ns(stamps_ns: Mapping[Step, int], deadline_ns: int, planned_ns: Mapping[str, int]) -> dict[Step, int]:
-    """Return the time to spare at each step reached: to the deadline, without what was still planned then."""
+def slack_ns(stamps_ns: Mapping[Step, int], deadline_ns: int, planned_ns: Mapping[str, int]) -> dict[str, int]:
+    """Return the time to spare at the end of each step: to the deadline, less what was still planned then."""
     tail_ns = planned_ns.get("tail", 0)
     models_ns = planned_ns.get("models", 0) + tail_ns
     left = {step: models_ns if step < Step.FINISHED else tail_ns if step < Step.ENCODED else 0 for step in Step}
-    return {step: deadline_ns - at_ns - left[step] for step, at_ns in stamps_ns.items()}
+    return {
+        STEP_NAMES[step]: deadline_ns - at_ns - left[step] for step, at_ns in stamps_ns.items() if step in STEP_NAMES
+    }
 
 
 def _worst(stamps_ns: Mapping[Step, int], planned_ns: Mapping[str, int], interval_ns: int) -> Cause:

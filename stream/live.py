@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from stream.admission import refusal
 from stream.broadcast import Broadcast
-from stream.cause import Cause
+from stream.cause import Cause, slack_ns
 from stream.clock import Clock, ns_to_ms
 from stream.compose import Composer
 from stream.device import Device, run_aside
@@ -311,7 +311,9 @@ class LiveStream:
         if (
             Step.ENCODED in frame.trace.stamps_ns
         ):  # with nobody watching nothing is encoded, and nothing tells of latency
-            self.latency.add(frame.age_ns(sent_ns), frame.trace.step_ms().items())
+            trace = frame.trace
+            slack = slack_ns(trace.stamps_ns, frame.deadline_ns, trace.planned_ns)
+            self.latency.add(frame.age_ns(sent_ns), trace.step_ms().items(), slack.items())
             self._predict_tail(frame)
 
     def _predict_tail(self, frame: Frame) -> None:

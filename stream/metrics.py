@@ -42,7 +42,7 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-def _frames(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+def _frames(streams: list[LiveStream]) -> Iterator[Metric]:
     captured = CounterMetricFamily("livelens_frames_captured", "Frames the source gave.", labels=["stream"])
     shown = CounterMetricFamily("livelens_frames_shown", "Frames sent to every viewer.", labels=["stream", "deadline"])
     dropped = CounterMetricFamily("livelens_frames_dropped", "Frames never shown.", labels=["stream", "reason"])
@@ -52,7 +52,13 @@ def _frames(streams: Iterable[LiveStream]) -> Iterator[Metric]:
         shown.add_metric([stream.name, "missed"], stream.counts.late)
         for reason, count in stream.counts.dropped.items():
             dropped.add_metric([stream.name, reason], count)
-    yield from (captured, shown, dropped)
+    causes = CounterMetricFamily(
+        "livelens_frame_causes", "Causes of frames dropped, late, or shown without a stage.", labels=["stream", "cause"]
+    )
+    for stream in streams:
+        for cause, count in stream.counts.causes.items():
+            causes.add_metric([stream.name, cause], count)
+    yield from (captured, shown, dropped, causes)
 
 
 def _rates(streams: Iterable[LiveStream]) -> Iterator[Metric]:
@@ -75,7 +81,7 @@ def _latency(streams: Iterable[LiveStream]) -> Iterator[Metric]:
     yield _summary("livelens_step_seconds", "Time of each step of a frame's way.", ["stream", "step"], steps)
 
 
-def _stages(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+def _stages(streams: list[LiveStream]) -> Iterator[Metric]:
     labels = ["stream", "stage"]
     runs = CounterMetricFamily("livelens_stage_runs", "Times a stage ran.", labels=labels)
     reuses = CounterMetricFamily("livelens_stage_reuses", "Frames shown with an earlier result.", labels=labels)
@@ -86,6 +92,20 @@ def _stages(streams: Iterable[LiveStream]) -> Iterator[Metric]:
             reuses.add_metric([stream.name, stage], state.reuses)
             errors.add_metric([stream.name, stage], state.errors)
     yield from (runs, reuses, errors)
+    yield from _ladders(streams)
+
+
+def _ladders(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+    labels = ["stream", "stage"]
+    level = GaugeMetricFamily(
+        "livelens_stage_level", "Variant in use: 0 is the best, 1 the next lighter.", labels=labels
+    )
+    changes = CounterMetricFamily("livelens_stage_variant_changes", "Times the variant was changed.", labels=labels)
+    for stream in streams:
+        for stage, state in stream.stage_states().items():
+            level.add_metric([stream.name, stage], float(state.control.level))
+            changes.add_metric([stream.name, stage], state.control.changes)
+    yield from (level, changes)
 
 
 def _sources(streams: Iterable[LiveStream]) -> Iterator[Metric]:

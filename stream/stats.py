@@ -17,10 +17,10 @@ def quantile(ordered: list[float], q: float) -> float:
 
 
 class Distribution:
-    """The last `WINDOW` samples of one quantity, in milliseconds."""
+    """The last `window` samples of one quantity, in milliseconds."""
 
-    def __init__(self) -> None:
-        self._samples: deque[float] = deque(maxlen=WINDOW)
+    def __init__(self, window: int = WINDOW) -> None:
+        self._samples: deque[float] = deque(maxlen=window)
         self.count = 0  # samples ever added
         self.total_ms = 0.0  # their sum, for a Prometheus summary
 
@@ -36,6 +36,14 @@ class Distribution:
         ordered = sorted(self._samples)
         named = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
         return {name: round(quantile(ordered, q), 2) for name, q in named.items()} | {"max": round(ordered[-1], 2)}
+
+    def lows(self) -> dict[str, float]:
+        """Return p50, p5, p1 and min of the window, for what should not get low; empty while there are no samples."""
+        if not self._samples:
+            return {}
+        ordered = sorted(self._samples)
+        named = {"p50": 0.5, "p5": 0.05, "p1": 0.01}
+        return {name: round(quantile(ordered, q), 2) for name, q in named.items()} | {"min": round(ordered[0], 2)}
 
 
 class Rate:
@@ -79,19 +87,28 @@ class FrameCounts:
 
 
 class Latency:
-    """Distributions of a stream's whole path and of each step."""
+    """Distributions of a stream's whole path and of each step, and of the time to spare at each step."""
 
     def __init__(self) -> None:
         self.capture_to_send = Distribution()
         self.steps: dict[str, Distribution] = {}
+        self.slack: dict[str, Distribution] = {}
 
-    def add(self, capture_to_send_ns: int, steps_ms: Iterable[tuple[str, float]]) -> None:
+    def add(
+        self,
+        capture_to_send_ns: int,
+        steps_ms: Iterable[tuple[str, float]],
+        slack_ns: Iterable[tuple[str, int]] = (),
+    ) -> None:
         self.capture_to_send.add(ns_to_ms(capture_to_send_ns))
         for name, value_ms in steps_ms:
             self.steps.setdefault(name, Distribution()).add(value_ms)
+        for name, value_ns in slack_ns:
+            self.slack.setdefault(name, Distribution()).add(ns_to_ms(value_ns))
 
     def summary(self) -> dict[str, object]:
         return {
             "capture_to_send": self.capture_to_send.summary(),
             "steps": {name: steps.summary() for name, steps in self.steps.items()},
+            "slack": {name: slack.lows() for name, slack in self.slack.items()},
         }

@@ -9,9 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from stream.cause import slack_ns
 from stream.clock import NS_PER_S, ns_to_ms
 from stream.run import Cost, LadderChange, Outcome, Run, StageInfo
-from stream.stats import quantile
+from stream.stats import Distribution, quantile
 from stream.trace import Step, Trace
 
 SCHEMA_VERSION = 1
@@ -42,6 +43,7 @@ def summarize(run: Run, memory_mb: float | None = None, machine_probe_ms: float 
         "fps": {name: _per_second(frames[name], span_s) for name in ("shown", "captured")},
         "ips": {name: _per_second(sum(runs.values()), span_s) for name, runs in _variants(run).items()},
         "latency_ms": _latencies(outcomes),
+        "slack_ms": _slacks(outcomes),
         "variants": _variants(run),
         "ladder": [_change(change, start_ns) for change in run.ladder],
         "causes": _ranked(outcome.cause for outcome in outcomes if outcome.cause),
@@ -179,6 +181,18 @@ def _latencies(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
         for name, value_ms in steps_ms(outcome).items() if outcome.is_shown else ():
             steps[name].append(value_ms)
     return {"capture_to_send": whole} | {name: _distribution(values) for name, values in steps.items()}
+
+
+def _slacks(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
+    """Return the time to spare at the end of each step: to the deadline, less what was still planned then."""
+    slacks: dict[str, Distribution] = {}
+    for outcome in outcomes:
+        stamps = {_STEPS[name]: ns for name, ns in outcome.stamps_ns.items() if name in _STEPS}
+        for name, value_ns in (
+            slack_ns(stamps, outcome.deadline_ns, outcome.planned_ns).items() if outcome.is_shown else ()
+        ):
+            slacks.setdefault(name, Distribution(len(outcomes))).add(ns_to_ms(value_ns))
+    return {name: slack.lows() for name, slack in slacks.items()}
 
 
 def _variants(run: Run) -> dict[str, dict[str, int]]:
