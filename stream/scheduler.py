@@ -71,10 +71,13 @@ class RungView:
     batches: Mapping[int, Forecast] | None = None
 
     def batch_ns(self, count: int) -> int:
-        """Return what `count` pictures at once will take; while that was never seen, as much as one after the other."""
+        """Return what `count` pictures at once will take; while that was never seen, one by one beyond what was."""
         one_ns = self.forecast.predicted_ns
-        found = self.batches.get(count) if self.batches else None
-        return found.predicted_ns if found is not None and found.prior_ns else one_ns * count
+        for known in range(count, 1, -1):
+            found = self.batches.get(known) if self.batches else None
+            if found is not None and found.prior_ns:
+                return found.predicted_ns + one_ns * (count - known)
+        return one_ns * count
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +222,22 @@ class DeadlineScheduler:
 
 
 @dataclass(slots=True)
-class _Batch:
-    """A batch being gathered: who joins must leave the earliest deadline among its frames standing."""
+class _Started:
+    """A frame of this round: how long its end may still be put off, and by how much it puts off that of others."""
 
-    rung: int
-    count: int
-    latest_finish_ns: int
+    spare_ns: int
+    growth_ns: int = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch being gathered: who joins must leave the deadline of every member standing."""
+
+    variant: str
+    ready_ns: int  # time until what its pictures need is there
+    cost_ns: int  # of all its pictures at once
     room: int  # pictures that may still join
+    members: list[_Started]
 
 
 class _Round:
@@ -238,90 +250,117 @@ class _Round:
         self._batches: dict[tuple[str, str], _Batch] = {}  # (lane, batch key) -> the batch begun in this round
 
     def decide(self, ordered: Iterable[Waiting]) -> list[Plan | Drop]:
-        """Start what fits first; a frame that does not is tried or dropped only when nothing else takes its lanes."""
+        """Start what fits first; a frame that does not is tried or dropped only when nothing else takes its lanes.
+
+        A stream below its minimum rate is tried in its turn all the same, or those in time would keep it waiting.
+        """
         decisions: list[Plan | Drop] = []
-        doubtful: list[Waiting] = []
+        doubtful: list[tuple[Waiting, Outlook]] = []
         for frame in ordered:
-            if not self._busy.isdisjoint(frame.must_lanes) and not (self._batches and self._has_batch_with_room()):
+            if not self._may_start(frame):
                 continue
-            if outlook(self._now_ns, frame) is not Outlook.IN_TIME:
-                doubtful.append(frame)
+            found = outlook(self._now_ns, frame)
+            is_tried = found is Outlook.LATE and self._now_ns >= frame.urgent_at_ns
+            if found is not Outlook.IN_TIME and not is_tried:
+                doubtful.append((frame, found))
             elif (plan := self._plan(frame)) is not None:
                 decisions.append(plan)
-        for frame in doubtful:
-            if outlook(self._now_ns, frame) is Outlook.HOPELESS:
+        for frame, found in doubtful:
+            if found is Outlook.HOPELESS:
                 decisions.append(Drop(frame.stream, frame.seq, DropReason.NO_TIME))
             elif self._busy.isdisjoint(frame.must_lanes) and (plan := self._plan(frame)) is not None:
                 decisions.append(plan)
         return decisions
 
-    def _has_batch_with_room(self) -> bool:
-        return any(batch.room > 0 for batch in self._batches.values())
+    def _may_start(self, frame: Waiting) -> bool:
+        """Whether each stage that the frame waits for has a free lane, or a batch there that it may join."""
+        if self._busy.isdisjoint(frame.must_lanes):
+            return True
+        if not self._batches:
+            return False
+        busy = [stage for stage in frame.stages if stage.lane in self._busy and stage.is_must]
+        found = [self._batches.get((stage.lane, stage.batch_key)) for stage in busy]
+        return all(batch is not None and batch.room > 0 for batch in found)
 
     def _plan(self, frame: Waiting) -> Plan | None:
         """Return the plan that starts the frame now; None when a stage it must run has to be waited for."""
         rungs = fitting_rungs(self._now_ns, frame)
         models_ns = must_run_ns(frame.stages, rungs)
-        spare_ns = frame.deadline_ns - frame.tail.predicted_ns - models_ns  # latest start of the whole chain
+        started = _Started(frame.deadline_ns - frame.tail.predicted_ns - models_ns - self._now_ns)
         affordable = affordable_stages(frame, self._capacity)
         choices: dict[str, Choice] = {}
         for stage in frame.stages:
-            choice = self._choose(
-                stage, rungs.get(stage.name, stage.level), spare_ns, has_room=stage.name in affordable
-            )
+            if stage.is_must:
+                rung = rungs.get(stage.name, stage.level)
+                choice = self._choose_must(stage, rung, started, ready_ns=_ready_ns(frame, stage, rung, models_ns))
+            else:
+                choice = self._choose(stage, has_room=stage.name in affordable)
             if choice is None:
                 return None
             choices[stage.name] = choice
+        beside: dict[int, _Started] = {}  # by id: the frames that share a batch with this one
         for stage in frame.stages:
-            self._take(stage, choices[stage.name], spare_ns)
+            choice = choices[stage.name]
+            if choice.action in (Action.RUN, Action.REFRESH):
+                self._busy.add(stage.lane)
+            if choice.batch and stage.max_batch > 1:
+                batch = self._batch(stage, choice, _ready_ns(frame, stage, choice.rung, models_ns))
+                beside |= {id(member): member for member in batch.members}
+                batch.members.append(started)
+        for member in beside.values():
+            member.spare_ns -= started.growth_ns
         return Plan(frame.stream, frame.seq, choices, models_ns)
 
-    def _choose(self, stage: StageView, rung: int, spare_ns: int, *, has_room: bool) -> Choice | None:
+    def _choose(self, stage: StageView, *, has_room: bool) -> Choice:
         if stage.unavailable:
             return Choice(Action.SKIP, stage.unavailable)
-        is_busy = stage.lane in self._busy
-        if stage.max_age_ns == 0:
-            return self._choose_must(stage, rung, spare_ns, is_busy=is_busy)
-        if is_busy:
+        if stage.lane in self._busy:
             return _stand_in(stage, "busy with an earlier frame")
         if has_room:
             return Choice(Action.RUN, "fits every frame", stage.level)
         return _when_short_of_room(stage)
 
-    def _choose_must(self, stage: StageView, rung: int, spare_ns: int, *, is_busy: bool) -> Choice | None:
+    def _choose_must(self, stage: StageView, rung: int, started: _Started, *, ready_ns: int) -> Choice | None:
         why = "needed on every frame" if rung == stage.level else "lighter: it must make its deadline"
-        if not is_busy:
+        if stage.lane not in self._busy:
             return Choice(Action.RUN, why, rung, stage.batch_key)
         batch = self._batches.get((stage.lane, stage.batch_key))
-        if batch is not None and batch.rung == rung and self._may_join(stage, batch, spare_ns):
+        if batch is not None and self._joins(stage.rungs[rung], batch, started, ready_ns):
             return Choice(Action.RUN, "in one batch with another stream", rung, stage.batch_key)
         return None
 
-    def _may_join(self, stage: StageView, batch: _Batch, spare_ns: int) -> bool:
-        """Whether one more picture pays and leaves every deadline of the batch standing."""
-        if batch.room < 1:
+    def _joins(self, rung: RungView, batch: _Batch, started: _Started, ready_ns: int) -> bool:
+        """Whether one more picture pays and leaves every deadline standing; if so, note what it costs in time."""
+        if batch.room < 1 or batch.variant != rung.variant:
             return False
-        rung, count = stage.rungs[batch.rung], batch.count + 1
-        cost_ns = rung.batch_ns(count)
-        pays = cost_ns <= rung.batch_ns(batch.count) + rung.forecast.predicted_ns
-        if not pays or self._now_ns + cost_ns > batch.latest_finish_ns:
+        cost_ns, own_ns = rung.batch_ns(len(batch.members) + 1), rung.forecast.predicted_ns
+        least_ns = min(member.spare_ns for member in batch.members)
+        more_ns = cost_ns - batch.cost_ns
+        if more_ns > own_ns or more_ns > least_ns:
             batch.room = 0  # it would be no better for the frames behind this one
             return False
-        return self._now_ns + cost_ns <= spare_ns + rung.forecast.predicted_ns
+        growth_ns = started.growth_ns + more_ns + max(0, ready_ns - batch.ready_ns)
+        spare_ns = started.spare_ns - (cost_ns - own_ns) - max(0, batch.ready_ns - ready_ns)
+        if growth_ns > least_ns or spare_ns < 0:
+            return False
+        started.growth_ns, started.spare_ns = growth_ns, spare_ns
+        return True
 
-    def _take(self, stage: StageView, choice: Choice, spare_ns: int) -> None:
-        """Note that a stage was given its lane."""
-        if choice.action not in (Action.RUN, Action.REFRESH):
-            return
-        self._busy.add(stage.lane)
-        if not choice.batch or stage.max_batch < 2:
-            return
-        latest_ns = spare_ns + stage.rungs[choice.rung].forecast.predicted_ns
-        begun = _Batch(choice.rung, 0, latest_ns, stage.max_batch)
-        batch = self._batches.setdefault((stage.lane, choice.batch), begun)
-        batch.count += 1
+    def _batch(self, stage: StageView, choice: Choice, ready_ns: int) -> _Batch:
+        """Return the batch that one more picture joins, or begins."""
+        rung, key = stage.rungs[choice.rung], (stage.lane, choice.batch)
+        if (batch := self._batches.get(key)) is None:
+            batch = self._batches[key] = _Batch(rung.variant, ready_ns, 0, stage.max_batch, [])
+        batch.cost_ns = rung.batch_ns(len(batch.members) + 1)
+        batch.ready_ns = max(batch.ready_ns, ready_ns)
         batch.room -= 1
-        batch.latest_finish_ns = min(batch.latest_finish_ns, latest_ns)
+        return batch
+
+
+def _ready_ns(frame: Waiting, stage: StageView, rung: int, models_ns: int) -> int:
+    """Return how long a stage has to wait, at most, for others of its frame: those it needs, or share a lane with."""
+    is_first = not stage.needs and all(one is stage or one.lane != stage.lane for one in frame.stages)
+    return 0 if is_first else models_ns - stage.rungs[rung].forecast.predicted_ns
 
 
 class Outlook(Enum):
