@@ -110,6 +110,7 @@ class LiveStream:
         )  # (height, width), from the first frame
         self._newest_size: tuple[int, int] | None = None  # (height, width); a source may change it in mid-stream
         self._loaded: list[LoadedStage] = []
+        self._ready: dict[str, int] = {}  # variants that are compiled, by stage, where more than the best one is
         self._source = parts.open_source(self._emit)
 
     def start(self) -> None:
@@ -131,12 +132,13 @@ class LiveStream:
         try:
             await self._load()
             height, width = await self._size
-            async with one_at_a_time or asyncio.Lock():
+            one_at_a_time = one_at_a_time or asyncio.Lock()
+            async with one_at_a_time:
                 for loaded in self._loaded:
                     await self._warm(loaded, height, width)
-            if self._is_admitted(height, width):
-                await self._open(height, width)
-                await self._warm_lighter(height, width, one_at_a_time or asyncio.Lock())
+            if await self._is_admitted(height, width, one_at_a_time):
+                await self._open()
+                await self._warm_lighter(height, width, one_at_a_time)
         except Exception as error:  # the task boundary: one stream that cannot start must not end the others
             self._left_out(error)
             log.exception("%s: could not start", self.name)
@@ -226,34 +228,40 @@ class LiveStream:
         return True
 
     async def _warm_lighter(self, height: int, width: int, one_at_a_time: asyncio.Lock) -> None:
-        """Compile the lighter variants while the stream plays; each may be used once it is ready."""
+        """Compile the lighter variants, while the stream plays if it does; each may be used once it is ready."""
         for loaded in self._loaded:
-            for rung in range(1, len(loaded.stage.ladder)):
+            name = loaded.stage.name
+            for rung in range(self._ready.get(name, 1), len(loaded.stage.ladder)):
                 async with one_at_a_time:
                     if not await self._warm(loaded, height, width, rung):
                         break
-                self._pipeline.variants_ready(self.name, loaded.stage.name, rung + 1)
+                self._ready[name] = rung + 1
+                if self._inner is not None:
+                    self._pipeline.variants_ready(self.name, name, rung + 1)
         self._describe()
 
-    def _is_admitted(self, height: int, width: int) -> bool:
-        """Whether the device can serve the stream; when it cannot, say so with the numbers."""
-        if self._parts.allow_late:
+    async def _is_admitted(self, height: int, width: int, one_at_a_time: asyncio.Lock) -> bool:
+        """Whether the device can serve the stream; when it cannot even at the lightest, say so with the numbers."""
+        if self._parts.allow_late or self._refusal(height, width) is None:
             return True
-        stages = [loaded.stage for loaded in self._loaded]
-        parts, size = self._parts, (height, width)
-        least = ask(self._pipeline, self.name, stages, parts.budget_ns, parts.terms, size)
-        self.refusal = refusal(least, asks(self._pipeline))
+        await self._warm_lighter(height, width, one_at_a_time)  # now their cost counts, and no longer the best one's
+        self.refusal = self._refusal(height, width)
         if self.refusal is not None:
             self.problem = f"refused: {self.refusal}"
             log.error("%s: %s", self.name, self.problem)
         return self.refusal is None
+
+    def _refusal(self, height: int, width: int) -> str | None:
+        parts, stages = self._parts, [loaded.stage for loaded in self._loaded]
+        least = ask(self._pipeline, self.name, stages, parts.budget_ns, parts.terms, (height, width))
+        return refusal(least, asks(self._pipeline))
 
     def _left_out(self, error: BaseException) -> None:
         """Note a model that could not be loaded."""
         self.problem = str(error) if isinstance(error, StreamError) else f"{type(error).__name__}: {error}"
         log.error("%s: a model is left out: %s", self.name, self.problem)
 
-    async def _open(self, height: int, width: int) -> None:
+    async def _open(self) -> None:
         stages = [loaded.stage for loaded in self._loaded]
         boxing = frozenset(stage.name for stage in stages if stage.boxes_people)
         composer = Composer(any(stage.background for stage in stages), boxing)
@@ -267,6 +275,8 @@ class LiveStream:
         self._inner = self._pipeline.attach(
             self.name, stages, self._parts.budget_ns, self.broadcast.put, self.counts, terms
         )
+        for stage, count in self._ready.items():
+            self._pipeline.variants_ready(self.name, stage, count)
         self._describe()
         self.is_ready = True
         log.info("%s: ready, %s", self.name, ", ".join(f"{s.name} ({s.variant})" for s in stages) or "no models")
