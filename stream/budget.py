@@ -1,12 +1,13 @@
 """Predicted costs: what a stage will take, from what it took lately. Pure; no clock, no threads."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WINDOW = 16  # samples kept: half a second at 30 fps, short enough to follow a change of load
 RECENT = 4  # a fall of cost is believed after this many samples in a row
 RISE = 2  # and so many in a row far above the mean are a new load, not noise
 STEP = 1.5  # far: by this factor
+FIRST = 2  # jobs of a batch that make its cost known: the first one often compiles something
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,14 @@ class Forecast:
     prior_ns      known before the first job (warm-up, or the store of an earlier run); 0 when unknown
     """
 
-    __slots__ = ("_samples", "is_measured", "predicted_ns", "prior_ns", "typical_ns")
+    __slots__ = ("_samples", "is_measured", "jobs", "predicted_ns", "prior_ns", "typical_ns")
 
     def __init__(self, predicted_ns: int = 0) -> None:
         self.predicted_ns = predicted_ns
         self.typical_ns = predicted_ns
         self.prior_ns = predicted_ns
         self.is_measured = False  # by jobs of its own, rather than by a prior or another variant
+        self.jobs = 0  # of its own, ever
         self._samples: deque[int] = deque(maxlen=WINDOW)
 
     def add(self, cost_ns: int) -> None:
@@ -48,6 +50,7 @@ class Forecast:
         if not self.is_measured:
             self._samples.clear()
             self.is_measured = True
+        self.jobs += 1
         samples = self._samples
         samples.append(cost_ns)
         self.prior_ns = self.prior_ns or cost_ns
@@ -67,7 +70,7 @@ class Forecast:
         return round(mean)
 
     def follow(self, other: "Forecast") -> None:
-        """Take the load that another variant of the stage has met: its samples, scaled by the priors."""
+        """Take the load that another variant or batch of the stage has met: its samples, scaled by the priors."""
         ratio = self.prior_ns / other.prior_ns
         self.is_measured = False
         self._samples = deque((round(cost_ns * ratio) for cost_ns in other._samples), maxlen=WINDOW)
@@ -81,19 +84,20 @@ class Forecast:
         return sum(cost_ns <= left_ns for cost_ns in self._samples) / len(self._samples)
 
 
-_Family = tuple[str, int, int, str, int]
+_Family = tuple[str, int, int, str]
 
 
 class CostModel:
     """A high quantile of recent costs per key, never an average: deadlines are missed in the tail.
 
-    Variants of one stage share their load: when the one in use takes twice its prior, the others are expected to
-    take twice theirs. So a variant that was not run for a while is judged by today's load, not by its last run.
+    Variants of one stage share their load, and so do its batches: when the one in use takes twice its prior, the
+    others are expected to take twice theirs. So what was not run for a while is judged by today's load, not by its
+    last run.
     """
 
     def __init__(self) -> None:
         self._forecasts: dict[CostKey, Forecast] = {}
-        self._families: dict[_Family, list[Forecast]] = {}  # the variants of a stage, at one size and batch
+        self._families: dict[_Family, list[Forecast]] = {}  # variants and batches of a stage, at one size
 
     def forecast(self, key: CostKey) -> Forecast:
         """Return the live forecast of a key; 0 ns while nothing is known of it."""
@@ -112,11 +116,22 @@ class CostModel:
     def observe(self, key: CostKey, cost_ns: int) -> None:
         """Add a measured cost."""
         forecast = self.forecast(key)
+        if key.batch > 1 and forecast.jobs < FIRST:
+            self._expect_batch(key, cost_ns)
         forecast.add(cost_ns)
-        siblings = self._families[_family(key)]
-        for sibling in siblings:
+        if not forecast.prior_ns:  # a clock that stood still tells nothing of the others
+            return
+        for sibling in self._families[_family(key)]:
             if sibling is not forecast and sibling.prior_ns:
                 sibling.follow(forecast)
+
+    def _expect_batch(self, key: CostKey, cost_ns: int) -> None:
+        """Take one of the first costs of a batch as prior, without the load that single pictures meet now."""
+        single = self._forecasts.get(replace(key, batch=1))
+        if single is not None and single.is_measured and single.prior_ns and single.typical_ns:
+            cost_ns = round(cost_ns * single.prior_ns / single.typical_ns)
+        forecast = self.forecast(key)
+        forecast.prior_ns = min(forecast.prior_ns or cost_ns, cost_ns)
 
     def predict_ns(self, key: CostKey, default_ns: int = 0) -> int:
         """Return the cost to expect; `default_ns` while nothing is known."""
@@ -129,4 +144,4 @@ class CostModel:
 
 
 def _family(key: CostKey) -> _Family:
-    return key.stage, key.height, key.width, key.device, key.batch
+    return key.stage, key.height, key.width, key.device

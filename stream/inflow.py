@@ -109,6 +109,8 @@ class Inflow:
         self._downstream = 0  # frames handed on and not settled
         self._arrivals_ns: deque[int] = deque(maxlen=INTERVALS + 1)
         self._interval_ns = 0
+        self._newest_seq = -1  # of the frames accounted for; -1 before the first
+        self._early: set[int] = set()  # seqs accounted for before the loop was told of them
         self._due_ns: int | None = None  # deadline of the first frame since the last one taken; None when none came
         self._turn = 0.0  # start tag of fair queueing
         self._next_turn = 0.0  # finish tag of the frame served last
@@ -125,28 +127,43 @@ class Inflow:
         frame.trace.stamp(Step.QUEUED, now_ns)
         try:
             replaced = self.inbox.put(frame)
-            self._host.post(self._arrived, frame, replaced)
-        except (Closed, RuntimeError):  # detached, or the loop has closed
+        except Closed:
             log.debug("%s: frame %d came after the end", self.name, frame.seq)
+        else:
+            self._host.post(self._arrived, frame, replaced)
 
     def _arrived(self, frame: Frame, replaced: Frame | None) -> None:
-        self.captured_rate.add(frame.captured_ns)
-        self._note_interval(frame.captured_ns)
-        self.account.arrived(frame)
-        if self._due_ns is None:
-            self._due_ns = frame.deadline_ns
-            self._turn = max(self._host.turn, self._next_turn)
-        if self._served_ns is None:
-            self._served_ns = frame.captured_ns
+        if frame.seq in self._early:
+            self._early.remove(frame.seq)
+        else:
+            self._note_arrival(frame)
         if replaced is not None:
             self.drop(replaced, DropReason.SUPERSEDED, newer=frame)
         self._view = None
         self._control_ladders()
         self._host.dispatch()
 
+    def _note_early(self, frame: Frame) -> None:
+        """Account for a frame found in the mailbox before the loop was told of it."""
+        if frame.seq > self._newest_seq:
+            self._early.add(frame.seq)
+            self._note_arrival(frame)
+
+    def _note_arrival(self, frame: Frame) -> None:
+        is_newest = frame.seq > self._newest_seq
+        self._newest_seq = max(self._newest_seq, frame.seq)
+        self.captured_rate.add(frame.captured_ns)
+        self._note_interval(frame.captured_ns)
+        self.account.arrived(frame)
+        if self._due_ns is None and is_newest:
+            self._due_ns = frame.deadline_ns
+            self._turn = max(self._host.turn, self._next_turn)
+        if self._served_ns is None:
+            self._served_ns = frame.captured_ns
+
     def _note_interval(self, captured_ns: int) -> None:
         self._arrivals_ns.append(captured_ns)
-        gaps = sorted(b - a for a, b in itertools.pairwise(self._arrivals_ns))
+        gaps = sorted(b - a for a, b in itertools.pairwise(sorted(self._arrivals_ns)))
         self._interval_ns = gaps[len(gaps) // 2] if gaps else 0
 
     # For the scheduler
@@ -159,6 +176,7 @@ class Inflow:
         if self.terms.waits and (self.tickets or self._downstream > 1):
             return None
         if self._view is None or self._view.seq != frame.seq:
+            self._note_early(frame)
             self._view = self._make_view(frame)
         return self._view
 
@@ -185,7 +203,7 @@ class Inflow:
         )
 
     def _stage_view(self, state: StageState, frame: Frame) -> StageView:
-        stage = state.stage
+        stage, (height, width) = state.stage, frame.image.shape[:2]
         lane = self._host.lane(stage.kind, stage.name)
         unavailable = "" if state.breaker.is_closed(self._host.now_ns()) else "left out after errors"
         if self._host.is_stuck(lane):
@@ -194,14 +212,14 @@ class Inflow:
             name=stage.name,
             kind=stage.kind,
             lane=lane,
-            rungs=self.rungs(state, *frame.image.shape[:2]),
+            rungs=self.rungs(state, height, width),
             level=state.control.level,
             threads=stage.threads,
             max_age_ns=stage.max_age_ns,
             result_age_ns=state.age_ns(frame.captured_ns),
             needs=stage.needs,
             unavailable=unavailable,
-            batch_key=stage.batch_key,
+            batch_key=f"{stage.batch_key} {width}x{height}" if stage.batch_key else "",
             max_batch=stage.max_batch,
         )
 
@@ -359,3 +377,16 @@ class Inflow:
         self._downstream -= reason in (DropReason.ENCODER_BUSY, DropReason.ENCODER_ERROR)
         gap_ns = None if newer is None else newer.captured_ns - frame.captured_ns
         self.account.dropped(frame, reason, self._host.now_ns(), self._interval_ns, gap_ns)
+        if self.terms.waits:
+            self._host.dispatch()
+
+    def close(self) -> None:
+        """Take no more, and drop what is inside."""
+        self.inbox.close()
+        left = self.inbox.drain()
+        for frame in left:
+            self._note_early(frame)
+        left = [ticket.frame for ticket in self.tickets] + left
+        self.tickets.clear()
+        for frame in left:
+            self.drop(frame, DropReason.STOPPED)

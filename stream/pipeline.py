@@ -77,6 +77,16 @@ class _Job:
         """Whether everything its frames need first is settled."""
         return not any(m.state.stage.needs & (m.ticket.joining | m.ticket.to_start) for m in self.members)
 
+    def may_take(self, member: _Member, rung: int) -> bool:
+        """Whether a frame may join the batch: of the same variant and size, whatever was decided on an older one."""
+        first, stage = self.members[0], member.state.stage
+        return (
+            len(self.members) < stage.max_batch
+            and self.stage.ladder[self.rung].name == stage.ladder[rung].name
+            and first.ticket.frame.image.shape == member.ticket.frame.image.shape
+            and all(one.ticket is not member.ticket for one in self.members)
+        )
+
 
 class Pipeline:
     """All streams of one device. Event loop only.
@@ -96,7 +106,7 @@ class Pipeline:
         self.device_name = device.name
         self.costs = costs or CostModel()
         self.turn = 0.0  # start tag of the frame served last: the virtual time of fair queueing
-        self.post: Callable[..., Any] = post or asyncio.get_running_loop().call_soon_threadsafe
+        self.post: Callable[..., Any] = post or _posts_to(asyncio.get_running_loop())
         self.lane = device.lane
         self._clock = clock
         self.now_ns = clock.now_ns
@@ -124,12 +134,24 @@ class Pipeline:
     def detach(self, name: str) -> None:
         """Remove a stream; frames still in flight are dropped. A job that runs may still finish."""
         stream = self._streams.pop(name)
-        stream.inbox.close()
-        left = [ticket.frame for ticket in stream.tickets] + stream.inbox.drain()
-        stream.tickets.clear()
-        for frame in left:
-            stream.drop(frame, DropReason.STOPPED)
+        stream.close()
+        for lane in list(self._lines):
+            self._give_up_unstarted(lane, stream)
+        self._start_ready(self._clock.now_ns())
         self.balance()
+        self.dispatch()
+
+    def _give_up_unstarted(self, lane: str, stream: Inflow) -> None:
+        """Take a stream's jobs that have not begun out of a lane's line: its models may be closed by then."""
+        line = self._lines[lane]
+        for job in line:
+            if job.started_ns is None:
+                job.members = [member for member in job.members if member.stream is not stream]
+        kept = deque(job for job in line if job.members)
+        if kept:
+            self._lines[lane] = kept
+        else:
+            del self._lines[lane]
 
     def streams(self) -> Mapping[str, Inflow]:
         """Return the attached streams by name."""
@@ -175,8 +197,11 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         for line in list(self._lines.values()):
             job = line[0]
-            if self._is_stuck(line, now_ns) and not job.is_reported:
+            if self._is_stuck(line, now_ns):
                 self._report_stuck(job, now_ns)
+                while len(line) > 1:  # nothing else may begin in this lane
+                    for member in line.pop().members:
+                        self._resolve(member, now_ns)
             elif job.stage.max_age_ns:
                 for member in job.members:
                     if now_ns > member.ticket.frame.deadline_ns:  # an earlier result will do
@@ -210,6 +235,8 @@ class Pipeline:
 
     def _report_stuck(self, job: _Job, now_ns: int) -> None:
         """Let the frames go on without a stage that does not answer, and say so once."""
+        if job.is_reported:
+            return
         job.is_reported = True
         seconds = STUCK_AFTER_NS // NS_PER_S
         for member in job.members:
@@ -236,7 +263,7 @@ class Pipeline:
             state, choice = stream.stages[name], plan.choices[name]
             member, lane = _Member(stream, ticket, state), self.device.lane(state.stage.kind, name)
             shared = batches.get((lane, choice.batch)) if choice.batch else None
-            if shared is not None and shared.rung == choice.rung and len(shared.members) < state.stage.max_batch:
+            if shared is not None and shared.may_take(member, choice.rung):
                 shared.members.append(member)
                 continue
             job = _Job([member], choice.rung)
@@ -286,7 +313,8 @@ class Pipeline:
         height, width = job.members[0].ticket.frame.image.shape[:2]
         first = job.members[0]
         predicted_ns = first.stream.rungs(first.state, height, width)[job.rung].forecast.predicted_ns or cost_ns
-        self.costs.observe(self.cost_key(job.stage, job.rung, height, width, count), cost_ns)
+        if completed.error is None:  # how fast a model fails says nothing of how fast it works
+            self.costs.observe(self.cost_key(job.stage, job.rung, height, width, count), cost_ns)
         variant = job.stage.ladder[job.rung].name
         error = None if completed.error is None else f"{type(completed.error).__name__}: {completed.error}"
         for stream, members in _by_stream(job.members):
@@ -320,6 +348,18 @@ class Pipeline:
         member.stream.emit_finished(now_ns)
 
 
+def _posts_to(loop: asyncio.AbstractEventLoop) -> Callable[..., None]:
+    """Return a function that has a call made on the loop, from any thread, and none once the loop has closed."""
+
+    def post(call: Callable[..., None], *arguments: Any) -> None:
+        try:
+            loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            log.debug("a frame came after the loop had closed")
+
+    return post
+
+
 def _by_stream(members: list[_Member]) -> Iterator[tuple[Inflow, list[_Member]]]:
     """Yield each stream with its members of a job."""
     for stream in dict.fromkeys(member.stream for member in members):
@@ -339,7 +379,7 @@ def _needs_first(names: set[str], stages: Mapping[str, StageState]) -> list[str]
     if len(names) < 2:
         return list(names)
     ordered: list[str] = []
-    left = sorted(names)
+    left = sorted(names, key=lambda name: (stages[name].stage.max_age_ns > 0, name))  # what may be old comes last
     while left:
         ready = [name for name in left if not stages[name].stage.needs & set(left)] or left  # a circle: as it is
         ordered += ready

@@ -71,13 +71,17 @@ class RungView:
     batches: Mapping[int, Forecast] | None = None
 
     def batch_ns(self, count: int) -> int:
-        """Return what `count` pictures at once will take; while that was never seen, one by one beyond what was."""
+        """Return what `count` pictures at once will take; while that was never seen, one by one beyond what was.
+
+        A single sample is no reason against a batch: the first job of a size often compiles something.
+        """
         one_ns = self.forecast.predicted_ns
-        for known in range(count, 1, -1):
-            found = self.batches.get(known) if self.batches else None
-            if found is not None and found.prior_ns:
-                return found.predicted_ns + one_ns * (count - known)
-        return one_ns * count
+        if count < 2 or not self.batches:
+            return one_ns * count
+        found = self.batches.get(count)
+        if found is None or not found.prior_ns:
+            return self.batch_ns(count - 1) + one_ns
+        return min(found.predicted_ns, self.batch_ns(count - 1) + one_ns) if found.jobs == 1 else found.predicted_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,26 @@
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.clock import VirtualClock
-from stream.inflow import MAX_TICKETS, Inflow
+from stream.device import Completed
+from stream.frame import Frame
+from stream.inflow import MAX_TICKETS, Inflow, Terms
 from stream.pipeline import Pipeline
-from stream.stage import ERRORS_TO_OPEN, RETRY_AFTER_NS, Stage
+from stream.run import Run, RunInfo
+from stream.scheduler import DropReason, Scheduler, StageKind
+from stream.stage import ERRORS_TO_OPEN, RETRY_AFTER_NS, Stage, Variant
 from stream.stats import FrameCounts
-from tests.fakes import MS, FakeDevice, RecordingSink, generate, make_frame, recognize, settle
+from stream.trace import Step
+from stream.virtual import Machine
+from tests.fakes import MS, FakeDevice, RecordingSink, ScriptedModel, generate, make_frame, recognize, settle
 
 FRAME_MS = 33
 
@@ -280,3 +290,374 @@ async def test_a_lane_is_never_given_two_jobs_at_once(count: int) -> None:
         bench.add(recognize("boxes", 50, max_age_ms=100), generate("style", 45), name=f"s{index}")
     await bench.run([event for i in range(count) for event in every(FRAME_MS, 90, f"s{i}")], 4000)
     assert len(bench.device.jobs) > 60
+
+
+# ---- many streams, in virtual time without a loop
+
+
+class Costly:
+    """A generator whose cost in ms depends on its call; several pictures at once take `batch_ms(count)`."""
+
+    def __init__(self, cost_ms: Callable[[int], float], batch_ms: Callable[[int], float] | None = None) -> None:
+        self._cost_ms = cost_ms
+        self._batch_ms = batch_ms
+        self.calls = 0
+        self.batches: list[list[Any]] = []  # pictures of each batch
+
+    def __call__(self, image: Any, *_results: Any) -> Any:
+        self.calls += 1
+        ScriptedModel.next_cost_ns = round(self._cost_ms(self.calls) * MS)
+        return image + 1
+
+    def many(self, images: list[Any]) -> list[Any]:
+        assert self._batch_ms is not None
+        assert len({image.shape for image in images}) == 1, "a batch of different sizes"
+        self.batches.append(images)
+        ScriptedModel.next_cost_ns = round(self._batch_ms(len(images)) * MS)
+        return [image + 1 for image in images]
+
+
+class RigDevice(FakeDevice):
+    """The same device on a machine of events."""
+
+    def __init__(self, machine: Machine, capacity: int, *, has_two_lanes: bool = False) -> None:
+        super().__init__(machine.clock, capacity, has_two_lanes=has_two_lanes)
+        self._machine = machine
+        self.busy_ns: Counter[str] = Counter()
+
+    def start(self, lane: str, work: Callable[[], Any], done: Callable[[Completed], None]) -> None:
+        super().start(lane, work, done)
+        if self.next_due_ns() < ScriptedModel.NEVER_NS:
+            self._machine.at(max(due for due, *_ in self._running if due < ScriptedModel.NEVER_NS), self.complete_due)
+
+
+class Rig:
+    """Streams on one fake device; frames are sent `tail_ms` after their last stage. Checks the account at every event.
+
+    `put_ns` of a stream is what the device gave to it.
+    """
+
+    def __init__(self, scheduler: Scheduler | None = None, capacity: int = 1, *, has_two_lanes: bool = False) -> None:
+        self.machine = Machine(0)
+        self.clock = self.machine.clock
+        self.device = RigDevice(self.machine, capacity, has_two_lanes=has_two_lanes)
+        self.posted: list[Callable[[], None]] | None = None  # collects what sources post; None: it runs at once
+        self.pipeline = Pipeline(self.device, self.clock, scheduler=scheduler, post=self._post)
+        self.streams: dict[str, Inflow] = {}
+        self.runs: dict[str, Run] = {}
+        self.sent: dict[str, list[Frame]] = {}
+        self._outside: Counter[str] = Counter()  # handed on and not yet sent
+        self._tail_ms = 0.0
+
+    def add(
+        self,
+        name: str,
+        *stages: Stage,
+        budget_ms: float = 150,
+        weight: float = 1,
+        min_fps: float = 0,
+        tail_ms: float = 0,
+    ) -> Inflow:
+        run = self.runs[name] = Run(RunInfo(name, "", "fake", "", 1, 0, ()))
+        self.sent[name] = []
+
+        def output(frame: Frame) -> None:
+            self._outside[name] += 1
+            self.machine.at(self.clock.now_ns() + round(tail_ms * MS), lambda: self._sent(frame))
+
+        stream = self.pipeline.attach(
+            name, list(stages), round(budget_ms * MS), output, FrameCounts(), Terms(weight, min_fps, log=run)
+        )
+        for state in stream.stages.values():
+            state.ready = len(state.stage.ladder)
+        self.streams[name] = stream
+        return stream
+
+    def feed(self, name: str, at_ms: Iterable[float], size: tuple[int, int] = (4, 8)) -> None:
+        for seq, at in enumerate(at_ms):
+            self.machine.at(round(at * MS), partial(self._give, name, seq, size))
+
+    def run(self, until_ms: float) -> None:
+        """Let time pass, ticking as the server does."""
+        for at in range(0, int(until_ms), 250):
+            self.machine.at(at * MS, self.pipeline.tick)
+        is_over: list[bool] = []
+        self.machine.at(round(until_ms * MS), lambda: is_over.append(True))
+        while not is_over and self.machine.run_next():
+            self.check()
+
+    def check(self) -> None:
+        """Check that every frame is where the account says, that depths keep their bounds, and the order."""
+        for name, stream in self.streams.items():
+            counts, depth = stream.account.counts, stream.inbox.stats().depth
+            inside = depth + len(stream.tickets) + self._outside[name]
+            assert counts.in_flight == inside, f"{name}: {counts.in_flight} in flight, {inside} found"
+            assert counts.shown + counts.dropped.total() + inside == counts.captured
+            assert len(stream.tickets) <= MAX_TICKETS
+
+    def finish(self) -> None:
+        """Check what must hold when nothing comes any more."""
+        for name, stream in self.streams.items():
+            assert stream.account.counts.in_flight == 0, f"{name}: a frame waits for ever"
+            seqs = [frame.seq for frame in self.sent[name]]
+            assert seqs == sorted(set(seqs))
+            outcomes = self.runs[name].outcomes
+            assert sorted(one.seq for one in outcomes) == sorted(one.seq for one in self.runs[name].arrivals)
+            assert len({one.seq for one in outcomes}) == len(outcomes)
+            for one in outcomes:
+                is_amiss = one.late_ns > 0 or (one.dropped and one.dropped != "stopped")
+                assert one.cause or not is_amiss, f"{one} has no cause"
+
+    def spent_ms(self, name: str) -> float:
+        """Return what the device gave to a stream; a batch counts in equal parts."""
+        costs = self.runs[name].costs
+        return sum((one.finished_ns - one.started_ns) * len(one.seqs) / one.batch for one in costs) / MS
+
+    def shown(self, name: str) -> int:
+        return self.streams[name].account.counts.shown
+
+    def _give(self, name: str, seq: int, size: tuple[int, int]) -> None:
+        now_ns = self.clock.now_ns()
+        self.streams[name].put(make_frame(seq, now_ns, name, size), now_ns)
+
+    def _post(self, call: Callable[..., None], *arguments: Any) -> None:
+        if self.posted is None:
+            call(*arguments)
+        else:
+            self.posted.append(partial(call, *arguments))
+
+    def _sent(self, frame: Frame) -> None:
+        now_ns = self.clock.now_ns()
+        self._outside[frame.stream] -= 1
+        self.sent[frame.stream].append(frame)
+        frame.trace.stamp(Step.SENT, now_ns)
+        self.streams[frame.stream].sent(frame, now_ns)
+
+
+def paint(
+    *costs_ms: float, name: str = "style", batch_ms: Callable[[int], float] | None = None, max_batch: int = 8
+) -> Stage:
+    """Return a generator with a variant for each cost, the best first, each a tenth poorer than the one before."""
+    models = [Costly(lambda call, cost=cost: cost, batch_ms) for cost in costs_ms]  # type: ignore[misc]
+    lighter = tuple(Variant(f"v{i}", 1 - i / 10, model) for i, model in enumerate(models[1:], 1))
+    key, most = ("style", max_batch) if batch_ms else ("", 1)
+    return Stage(
+        name, StageKind.GENERATE, models[0], "v0", lighter=lighter, cost_name="style", batch_key=key, max_batch=most
+    )
+
+
+def times(interval_ms: float, until_ms: float, first_ms: float = 0) -> list[float]:
+    return [first_ms + index * interval_ms for index in range(int((until_ms - first_ms) / interval_ms))]
+
+
+async def test_a_refresh_in_a_shared_lane_stands_behind_what_the_frame_waits_for() -> None:
+    bench = Bench(has_two_lanes=True)
+    sink = bench.add(recognize("boxes", 60, max_age_ms=300), recognize("mask", 4), generate("style", 20))
+    await bench.run(every(50, 60), 4000)
+    assert max(sink.ages_ms()[3:]) <= 20 + 14  # the next frame finds the lane busy
+
+
+async def test_what_stands_behind_a_stuck_job_is_let_go_with_it() -> None:
+    bench = Bench(has_two_lanes=True)
+    sink = bench.add(recognize("a", 5, None), recognize("b", 5), generate("style", 5))
+    await bench.run(every(FRAME_MS, 400), 14_000)
+    assert sink.frames[-1].seq == 399
+    bench.check_account()
+
+
+async def test_a_job_not_yet_started_ends_with_its_stream() -> None:
+    """Its model is closed once the stream is detached, and must not be called after."""
+    bench = Bench()
+    style = generate("style", 20, needs=["mask"])
+    bench.add(recognize("mask", 50), style)
+    await bench.run([(0, "s")], 10)
+    bench.pipeline.detach("s")
+    await bench.run([], 200)
+    assert style.model.calls == 0
+    bench.add(generate("style", 20), name="t")
+    await bench.run([(210, "t")], 400)
+    assert len(bench.sinks["t"].frames) == 1
+
+
+def test_a_batch_never_holds_pictures_of_different_sizes() -> None:
+    rig = Rig()
+    model = paint(8, batch_ms=lambda count: 8 + count)
+    for index, size in enumerate([(2, 2), (4, 8), (8, 4), (4, 8), (8, 4)]):
+        rig.add(f"s{index}", model)
+        rig.feed(f"s{index}", times(50, 2000), size)
+    rig.run(3000)
+    rig.finish()
+    assert all(len(images) == 2 for images in model.model.batches)
+    assert model.model.batches
+    assert all(state.errors == 0 for stream in rig.streams.values() for state in stream.stages.values())
+
+
+def test_a_frame_of_another_size_that_comes_between_decision_and_start_gets_a_job_of_its_own() -> None:
+    rig = Rig()
+    model = paint(8, batch_ms=lambda count: 8 + count)
+    first, second = rig.add("a", model), rig.add("b", model)
+    rig.posted = []
+    first.put(make_frame(0, 0, "a"), 0)
+    second.put(make_frame(0, 0, "b"), 0)
+    decide = rig.pipeline._scheduler.decide
+
+    def decide_late(*args: Any, **kwargs: Any) -> Any:
+        decisions = decide(*args, **kwargs)
+        if len(decisions) == 2 and second.account.counts.captured:
+            second.put(make_frame(1, 0, "b", (2, 2)), 0)
+        return decisions
+
+    rig.pipeline._scheduler.decide = decide_late  # type: ignore[method-assign]
+    rig.pipeline.dispatch()
+    for posted in rig.posted:
+        posted()
+    rig.posted = None
+    rig.run(200)
+    assert (rig.shown("a"), rig.shown("b")) == (1, 1)
+    assert all(s.stages["style"].errors == 0 for s in (first, second))
+
+
+def test_an_error_in_a_batch_fails_every_member_and_no_more() -> None:
+    rig = Rig()
+
+    class Broken(Costly):
+        def many(self, images: list[Any]) -> list[Any]:
+            super().many(images)
+            raise RuntimeError("too many")
+
+    model = Broken(lambda call: 20, lambda count: 25)
+    shared = Stage("style", StageKind.GENERATE, model, "v0", batch_key="style", max_batch=2)
+    for name in ("a", "b", "c"):
+        rig.add(name, shared)
+        rig.feed(name, [0.0])
+    rig.run(500)
+    rig.finish()
+    assert [rig.streams[n].stages["style"].errors for n in "abc"].count(1) == 2 * len(model.batches)
+    assert model.batches and model.calls
+    assert sum(frame.generated is not None for sent in rig.sent.values() for frame in sent) == 3 - 2 * len(
+        model.batches
+    )
+
+
+def test_streams_of_one_model_are_batched_and_show_more_than_alone() -> None:
+    def shown(batch_ms: Callable[[int], float] | None) -> int:
+        rig = Rig()
+        for index in range(6):
+            rig.add(f"s{index}", paint(20, batch_ms=batch_ms))
+            rig.feed(f"s{index}", times(33, 4000, index * 5))
+        rig.run(5000)
+        rig.finish()
+        return sum(rig.shown(name) for name in rig.streams)
+
+    assert shown(lambda count: 16 + 4 * count) > 1.8 * shown(None)
+
+
+def test_a_batch_measured_dearer_is_given_up_and_costs_are_learned_per_size() -> None:
+    rig = Rig()
+    stage = paint(10, batch_ms=lambda count: 15.0 * count)
+    for name in ("a", "b", "c"):  # a starts at once, b and c wait together
+        rig.add(name, stage)
+        rig.feed(name, times(33, 6000))
+    rig.run(7000)
+    rig.finish()
+    key = rig.pipeline.cost_key(stage, 0, 4, 8)
+    assert rig.pipeline.costs.predict_ns(key) == 10 * MS
+    assert rig.pipeline.costs.predict_ns(replace(key, batch=2)) == 30 * MS
+    assert 2 <= len(stage.model.batches) <= 4
+    assert min(rig.shown(name) for name in "abc") >= 180
+
+
+def test_a_first_batch_that_is_slow_by_chance_is_not_the_end_of_batching() -> None:
+    """The first batch of a size often compiles something; one sample is no measurement."""
+    rig = Rig()
+    took: list[int] = []
+
+    def batch_ms(count: int) -> float:
+        took.append(count)
+        return 400 if len(took) == 1 else 14
+
+    for name in ("a", "b", "c"):
+        rig.add(name, paint(10, batch_ms=batch_ms))
+        rig.feed(name, times(33, 10_000))
+    rig.run(11_000)
+    assert len(took) > 100
+
+
+def test_an_error_costs_nothing_in_the_plans() -> None:
+    """A model that fails at once would otherwise be taken for a fast one."""
+    rig = Rig()
+    flaky = [20.0] * 10 + [RuntimeError("no")] * 4 + [20.0] * 10
+    stream = rig.add("s", generate("style", *flaky))
+    rig.feed("s", times(33, 33 * 14))
+    rig.run(800)
+    assert rig.pipeline.costs.predict_ns(rig.pipeline.cost_key(stream.stages["style"].stage, 0, 4, 8)) == 20 * MS
+
+
+def test_a_frame_taken_before_its_arrival_was_told_is_in_the_account_once() -> None:
+    """A lane may fall free between the source's put and the loop hearing of it."""
+    rig = Rig()
+    stream = rig.add("s", generate("style", 20))
+    rig.feed("s", times(33, 200))
+    rig.run(300)
+    rig.posted = []
+    now_ns = rig.clock.now_ns()
+    stream.put(make_frame(50, now_ns, "s"), now_ns)
+    stream.put(make_frame(51, now_ns, "s"), now_ns)
+    rig.pipeline.dispatch()  # another stream's job has ended
+    assert stream.account.counts.captured - 1 == stream.account.counts.shown + stream.account.counts.dropped.total()
+    assert len(stream.tickets) == 1
+    for posted in rig.posted:
+        posted()
+    rig.posted = None
+    rig.check()
+    rig.run(1000)
+    rig.finish()
+    assert stream.account.counts.dropped == {"superseded": 1}
+    assert [one.seq for one in rig.runs["s"].arrivals][-2:] == [51, 50]
+    assert stream._due_ns is None  # the next frame inherits nothing from one that was served
+
+
+def test_a_frame_left_behind_by_a_detached_stream_is_counted_before_it_is_dropped() -> None:
+    rig = Rig()
+    stream = rig.add("s", generate("style", 20))
+    rig.posted = []
+    stream.put(make_frame(0, 0, "s"), 0)
+    rig.pipeline.detach("s")
+    counts = stream.account.counts
+    assert (counts.captured, counts.dropped.total(), counts.in_flight) == (1, 1, 0)
+    for posted in rig.posted:
+        posted()
+    assert (counts.captured, counts.dropped.total()) == (1, 1)
+
+
+def test_an_error_of_our_own_in_the_pipeline_is_not_taken_for_the_end_of_the_stream() -> None:
+    rig = Rig()
+
+    def broken(frame: Frame) -> None:
+        raise RuntimeError("a bug")
+
+    stream = rig.pipeline.attach("s", [], 100 * MS, broken, FrameCounts())
+    with pytest.raises(RuntimeError, match="a bug"):
+        stream.put(make_frame(), 0)
+
+
+def test_a_frame_that_comes_after_the_loop_has_closed_is_ignored() -> None:
+    async def make() -> Inflow:
+        bench = Bench()
+        bench.add(generate("style", 20))
+        return bench.streams["s"]
+
+    asyncio.run(make()).put(make_frame(), 0)
+
+
+def test_offline_work_goes_on_after_a_frame_that_the_encoder_dropped() -> None:
+    rig = Rig()
+    given: list[Frame] = []
+    stream = rig.pipeline.attach("s", [], 100 * MS, given.append, FrameCounts(), Terms(waits=True))
+    for seq in range(3):
+        stream.put(make_frame(seq), 0)
+        if seq == 1:
+            assert len(given) == 2
+    assert len(given) == 2  # one is being encoded, one waits
+    stream.drop(given[0], DropReason.ENCODER_ERROR)
+    assert len(given) == 3
