@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 MAX_TICKETS = 8  # frames of one stream between the mailbox and the output; more wait, and are superseded
 INTERVALS = 8  # arrival intervals whose median is the source's frame interval
+AWAY = 2  # frame intervals without a frame after which a stream's turns lapse
+CREDIT_NS = NS_PER_S // 2  # device time, by weight, that a stream may be behind the one served last and catch up
 EVENTS = 20  # ladder changes remembered for the page
 
 
@@ -157,9 +159,18 @@ class Inflow:
         self.account.arrived(frame)
         if self._due_ns is None and is_newest:
             self._due_ns = frame.deadline_ns
-            self._turn = max(self._host.turn, self._next_turn)
+            self._turn = max(self._least_turn(frame.captured_ns), self._next_turn)
         if self._served_ns is None:
             self._served_ns = frame.captured_ns
+
+    def _least_turn(self, captured_ns: int) -> float:
+        """Return the earliest turn a frame may have: nobody saves up turns while nothing comes.
+
+        Between two frames of its source a stream that was just served is not away: it keeps its place, or one with
+        cheap frames would lose to dear ones that begin in the gap (found by a test: 6 % of the device, not 13).
+        """
+        is_away = self._served_ns is None or captured_ns - self._served_ns > AWAY * self._interval_ns
+        return self._host.turn if is_away else self._host.turn - CREDIT_NS
 
     def _note_interval(self, captured_ns: int) -> None:
         self._arrivals_ns.append(captured_ns)
@@ -320,7 +331,7 @@ class Inflow:
         """Add to what the stream was served: what a job took beyond its prediction (less than 0: short of it)."""
         self._next_turn += spent_ns / self.terms.weight
         if self._due_ns is not None:
-            self._turn = max(self._host.turn, self._turn + spent_ns / self.terms.weight)
+            self._turn = max(self._host.turn - CREDIT_NS, self._turn + spent_ns / self.terms.weight)
             self._view = None
 
     def _predicted_ns(self, stage: str, rung: int) -> int:

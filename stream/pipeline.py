@@ -23,7 +23,6 @@ from stream.scheduler import (
     Action,
     DeadlineScheduler,
     Drop,
-    DropReason,
     Plan,
     Scheduler,
 )
@@ -105,7 +104,7 @@ class Pipeline:
         self.device = device
         self.device_name = device.name
         self.costs = costs or CostModel()
-        self.turn = 0.0  # start tag of the frame served last: the virtual time of fair queueing
+        self.turn = 0.0  # the virtual time of fair queueing: start tag of the frame served last
         self.post: Callable[..., Any] = post or _posts_to(asyncio.get_running_loop())
         self.lane = device.lane
         self._clock = clock
