@@ -18,7 +18,7 @@ from models import boxes, classify, person_mask, style
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
-from models.user import check_defines, check_exists, open_user_model
+from models.user import check_defines, check_exists, find, open_user_model
 from stream.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,17 @@ def load(name: str, target: Target, kind: Kind | None = None) -> Model:
         values: Values = resolve(parsed.where, entry.options, dict(parsed.options))
         return entry.open(entry.card, target, values)
     return _open_plugin(parsed, target, kind)
+
+
+def code_of(parsed: ParsedName) -> Callable[..., object] | None:
+    """Return the class, function or package's factory behind a name, imported; None for one of ours.
+
+    Raises ModelError.
+    """
+    if parsed.attribute is not None:
+        found: Callable[..., object] = find(parsed.text, parsed.where, parsed.attribute)
+        return found
+    return None if parsed.where in _built_in() else _load_plugin(parsed.where, _plugins()[parsed.where])
 
 
 def _names() -> list[str]:

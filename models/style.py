@@ -122,12 +122,13 @@ DEFAULT_STYLE = 0  # why: docs/models.md
 
 
 def _open(card: Card, target: Target, values: Values) -> StyleModel:
-    blend = values["blend"] or ((_style_number(card.name), 1.0),)
+    blend = values["blend"] or ((style_number(card.name), 1.0),)
     runner = open_runner(NETWORK, target, values["backend"], values["precision"])
     return StyleModel(card, runner, blend_weights(blend), values)
 
 
-def _style_number(name: str) -> int:
+def style_number(name: str) -> int:
+    """Return the number of the style that a registry name asks for: `style/ink` is 22."""
     word = name.partition("/")[2]
     if not word:
         return DEFAULT_STYLE

@@ -76,7 +76,7 @@ def open_user_model(
     name: str, where: str, attribute: str, options: Mapping[str, str], target: Target, kind: Kind
 ) -> UserModel:
     """Import `attribute` from `where` (a file ending in .py, or a module) and wrap it. Raises ModelError."""
-    found = _find(name, where, attribute)
+    found = find(name, where, attribute)
     call = _make(name, found, dict(options), target)
     own_card = getattr(call, "card", None)
     if isinstance(own_card, Card):
@@ -129,7 +129,8 @@ def check_defines(name: str, where: str, attribute: str) -> None:
         )
 
 
-def _find(name: str, where: str, attribute: str) -> Any:
+def find(name: str, where: str, attribute: str) -> Any:
+    """Import `where` and return the class or function `attribute` of it. Raises ModelError."""
     check_exists(name, where)
     importer = _import_file if where.endswith(".py") else importlib.import_module
     found: Any = guarded(f"{name}: importing {where}", importer, where)
