@@ -16,6 +16,7 @@ from typing import Protocol
 
 from stream.budget import Forecast
 
+DOUBT = 1.3  # a chance is counted from 16 costs: the next frame must promise so much more (simulated, 12 seeds)
 HEADROOM = 0.8  # share of the device that every-frame recognition may fill; the rest is encoder and system
 
 
@@ -403,7 +404,8 @@ def _pays_more_than_the_next(now_ns: int, frame: Waiting, rungs: Mapping[str, in
     now_chance = dearest.chance(frame.deadline_ns - now_ns - others_ns)
     next_chance = dearest.chance(frame.deadline_ns - frame.captured_ns - others_ns)
     wait_ns = max(0, frame.captured_ns + frame.interval_ns - now_ns)
-    return now_chance > 0 and now_chance * (dearest.typical_ns + wait_ns) >= next_chance * dearest.typical_ns
+    now_worth, next_worth = now_chance * (dearest.typical_ns + wait_ns), next_chance * dearest.typical_ns
+    return now_chance > 0 and now_worth * DOUBT >= next_worth
 
 
 def lightest(stages: Iterable[StageView]) -> dict[str, int]:

@@ -29,6 +29,7 @@ UNFORESEEN = {  # what the optimum knows and no scheduler can
     "lognormal": "; each frame's cost is drawn on its own: the optimum picks the cheap frames",
     "bursty": "; the optimum knows when a burst begins and ends",
 }
+SEEDS = 6
 STREAMS, WEIGHTS = 8, (1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 3.0, 4.0)
 DECISIONS = 20_000
 MS = 1_000_000
@@ -115,12 +116,36 @@ def _utility_rows(trace: _Trace) -> list[Row]:
     note = f"utility {ours:.3f}; {ours / free.value:.3f} of the best that may let frames age and variants flicker"
     note += UNFORESEEN.get(trace.kind, "")
     over = f"best of fifo, newest and edf: {base:.3f}; {trace.ours.changes} changes of variant"
-    return [
+    ratio = ours / base
+    if trace.kind == "lognormal":
+        ratio = _mean_ratio(trace)
+        over += f"; the mean of {SEEDS} seeds, as single frames make 3 % of a seed"
+    rows = [
         Row(f"{trace.name}: utility / best possible", round(share, 3), "", ">= 0.95", share >= 0.95, note=note),
-        Row(
-            f"{trace.name}: utility / best baseline", round(ours / base, 3), "", ">= 1", ours >= base - 1e-3, note=over
-        ),
+        Row(f"{trace.name}: utility / best baseline", round(ratio, 3), "", ">= 1", round(ratio, 3) >= 1, note=over),
     ]
+    return [*rows, _mean_cost_row(trace)] if trace.kind == "lognormal" else rows
+
+
+def _mean_ratio(trace: _Trace) -> float:
+    """Return our utility by the best baseline's, over several seeds."""
+    ours = base = 0.0
+    for seed in range(1, SEEDS + 1):
+        run = synthetic_run(f"{trace.run.info.device_text},seed={seed}")
+        ours += simulate(run, "livelens", trace.setting).utility
+        base += max(simulate(run, name, trace.setting).utility for name in BASELINES)
+    return ours / base
+
+
+def _mean_cost_row(trace: _Trace) -> Row:
+    """Return our utility by the best possible if every frame cost the mean: what can be had without foresight."""
+    even = synthetic_run(trace.run.info.device_text.replace("lognormal", "constant"))
+    best = best_possible(even, trace.setting, is_steady=True)
+    assert best is not None
+    what = f"{trace.name}: utility / best possible at the mean cost"
+    return Row(
+        what, round(trace.ours.utility / best.value, 3), "", note="no aim; what there is to have without foresight"
+    )
 
 
 def _cost_ms(cost: Cost) -> float:
