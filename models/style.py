@@ -1,6 +1,7 @@
 """The generation model `style`: repaint the picture in one of 26 painting styles or a blend of them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -15,6 +16,7 @@ from stream.frame import Picture
 
 STYLES = 26
 MULTIPLE_PX = 4  # the network halves the size twice
+BATCH_AT_MOST = 4  # pictures; more would wait longer for each other than they gain
 LEAST_PX = 16  # a quarter of it is still larger than the reflection padding
 NETWORK = Network("style", (((1, 64, 96, 3), "uint8"), ((STYLES,), "float32")), is_fixed=False, has_fast=True)
 
@@ -37,6 +39,8 @@ class StyleModel:
         self.style_weights = style_weights
         self.strength: float = values["strength"]  # 0 (the original) .. 1 (the painting)
         self.scale: float = values["scale"]  # of the size the network works at
+        self.batch_key = ""  # of streams whose pictures may run as one batch; "" for none
+        self.max_batch = 1
         self._runner = runner
 
     def warm(self, height: int, width: int) -> None:
@@ -46,12 +50,18 @@ class StyleModel:
 
     def __call__(self, image: Picture) -> Picture:
         """Return the repainted picture, the same shape, owned by the caller."""
-        height, width = image.shape[:2]
-        work = resize(image, max(round(height * self.scale), 1), max(round(width * self.scale), 1))
-        padded = pad_to_multiple(work, MULTIPLE_PX, LEAST_PX)
-        (painted,) = self._runner(padded[None], self.style_weights)
-        cropped = painted[0, : work.shape[0], : work.shape[1]]
-        return mix(image, resize(np.ascontiguousarray(cropped), height, width), self.strength)
+        return self.many([image])[0]
+
+    def many(self, images: Sequence[Picture]) -> list[Picture]:
+        """Return several pictures of one size repainted, as one batch; the network keeps them apart."""
+        height, width = images[0].shape[:2]
+        size = max(round(height * self.scale), 1), max(round(width * self.scale), 1)
+        padded = [pad_to_multiple(resize(image, *size), MULTIPLE_PX, LEAST_PX) for image in images]
+        (painted,) = self._runner(padded[0][None] if len(padded) == 1 else np.stack(padded), self.style_weights)
+        crops = [np.ascontiguousarray(one[: size[0], : size[1]]) for one in painted]
+        return [
+            mix(image, resize(crop, height, width), self.strength) for image, crop in zip(images, crops, strict=True)
+        ]
 
     def close(self) -> None:
         """Free the network."""
@@ -124,7 +134,10 @@ DEFAULT_STYLE = 0  # why: docs/models.md
 def _open(card: Card, target: Target, values: Values) -> StyleModel:
     blend = values["blend"] or ((style_number(card.name), 1.0),)
     runner = open_runner(NETWORK, target, values["backend"], values["precision"])
-    return StyleModel(card, runner, blend_weights(blend), values)
+    model = StyleModel(card, runner, blend_weights(blend), values)
+    if target.device != "cpu":  # a processor is as busy with one picture; a GPU is not
+        model.batch_key, model.max_batch = f"{card.name} {sorted(values.items(), key=str)}", BATCH_AT_MOST
+    return model
 
 
 def style_number(name: str) -> int:

@@ -143,3 +143,19 @@ def test_closed_model_says_so(style):
     model.close()
     with pytest.raises(ModelError, match="after close"):
         model(np.zeros((16, 16, 3), np.uint8))
+
+
+def test_a_batch_is_painted_as_its_pictures_alone_are() -> None:
+    model = load("style/12:backend=torch", CPU)
+    pictures = [picture("astronaut")[:64, :96], picture("street")[:64, :96], np.zeros((64, 96, 3), np.uint8)]
+    together = model.many(pictures)
+    assert len(together) == 3
+    for one, alone in zip(together, pictures, strict=True):
+        assert psnr_db(one, model(alone)) > 45
+    model.close()
+
+
+def test_on_a_processor_pictures_are_not_batched() -> None:
+    model = load("style", CPU)
+    assert (model.max_batch, model.batch_key) == (1, "")
+    model.close()
