@@ -1,5 +1,6 @@
 """Each demo, run as its header says."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,13 @@ import pytest
 
 from tests.rtsp import Camera
 from tests.server import ROOT, serve
+from tests.test_testing import PLUGIN
 
 DEMOS = sorted(path.name for path in (ROOT / "demos").glob("[0-9]*.py"))
 
 
 def test_every_demo_is_short_and_says_what_you_will_see() -> None:
-    assert DEMOS == ["01_webcam.py", "02_rtsp_to_browser.py", "03_replay_latency.py"]
+    assert DEMOS == ["01_webcam.py", "02_rtsp_to_browser.py", "03_replay_latency.py", "04_test_latency.py"]
     for name in DEMOS:
         text = (ROOT / "demos" / name).read_text()
         assert len(text.splitlines()) < 80
@@ -50,3 +52,13 @@ def test_replay_latency_gives_a_table_and_a_verdict(tmp_path: Path, budget: str,
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=env)
     assert done.returncode == code, done.stderr
     assert "capture to send" in done.stdout and "wanted 95 %" in done.stdout
+
+
+@pytest.mark.slow
+def test_latency_test_passes_as_it_is_copied(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "demos" / "04_test_latency.py", tmp_path / "test_latency.py")
+    command = [sys.executable, "-m", "pytest", *PLUGIN, "-k", "boxes", "test_latency.py"]
+    env = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sample.mp4, realtime: p99 " in done.stdout
