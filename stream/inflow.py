@@ -261,15 +261,15 @@ class Inflow:
         """(height, width) of the newest frame; zeros before the first."""
         return self._size
 
-    def demand(self) -> dict[str, float]:
-        """Return the share of each lane's time that this stream's every-frame stages ask for, at the present level."""
+    def demand(self, *, at_best: bool = False) -> dict[str, float]:
+        """Return the share of each lane's time that every-frame stages ask for: at the present level, or the best."""
         asked: dict[str, float] = {}
         for state in self.stages.values():
             rungs = self.known_rungs(state)
             if rungs and self._interval_ns and not state.stage.max_age_ns:
                 lane = self._host.lane(state.stage.kind, state.stage.name)
-                cost_ns = rungs[min(state.control.level, len(rungs) - 1)].forecast.predicted_ns
-                asked[lane] = asked.get(lane, 0.0) + cost_ns / self._interval_ns
+                rung = rungs[0 if at_best else min(state.control.level, len(rungs) - 1)]
+                asked[lane] = asked.get(lane, 0.0) + rung.forecast.typical_ns / self._interval_ns
         return asked
 
     def _control_ladders(self) -> None:

@@ -211,17 +211,19 @@ class Pipeline:
         self.dispatch()
 
     def balance(self) -> None:
-        """Share the device anew among the streams, by their demand and weight."""
-        demands = {name: stream.demand() for name, stream in self._streams.items()}
+        """Share the device anew among the streams, by weight and by what they would ask for at their best.
+
+        Not by what they ask for now: one that went lighter would then be given less, and could not come back.
+        """
         lanes: dict[str, float] = {}
-        for demand in demands.values():
-            for lane, asked in demand.items():
+        for stream in self._streams.values():
+            for lane, asked in stream.demand().items():
                 lanes[lane] = lanes.get(lane, 0.0) + asked
         self._is_overloaded = max(lanes.values(), default=0.0) > FULL_LOAD
+        wishes = {n: max(s.demand(at_best=True).values(), default=0.0) for n, s in self._streams.items()}
         weights = {name: stream.terms.weight for name, stream in self._streams.items()}
-        shares = fair_shares({name: max(d.values(), default=0.0) for name, d in demands.items()}, weights)
-        for name, stream in self._streams.items():
-            stream.share = shares[name]
+        for name, share in fair_shares(wishes, weights).items():
+            self._streams[name].share = share
 
     def is_stuck(self, lane: str) -> bool:
         """Whether the lane's job does not answer."""
