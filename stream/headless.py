@@ -18,7 +18,7 @@ FIRST_FRAME_S = 20.0  # to get one picture of a recording; longer means it canno
 DRAIN_S = 10.0  # for the frames still inside when the source has ended; a model that hangs is left behind
 TICK_S = 0.25  # as the server ticks
 WATCH_S = 0.05  # how often the source is looked at, and progress told
-ENDED = (SourceState.FINISHED, SourceState.ERROR)
+ENDED = (SourceState.FINISHED, SourceState.ERROR)  # of a recording, which is not tried again
 
 
 async def first_size(parts: StreamParts, clock: Clock) -> tuple[int, int]:
@@ -43,24 +43,34 @@ async def first_size(parts: StreamParts, clock: Clock) -> tuple[int, int]:
 
 
 async def play_out(
-    stream: LiveStream, pipeline: Pipeline, stop: asyncio.Event, on_progress: Callable[[], None] = lambda: None
+    stream: LiveStream,
+    pipeline: Pipeline,
+    stop: asyncio.Event,
+    has_ended: Callable[[], bool],
+    on_progress: Callable[[], None] = lambda: None,
 ) -> None:
-    """Play a warm stream until its source ends or `stop` is set, then let the last frames out."""
+    """Play a warm stream until its source has ended or `stop` is set, then let the last frames out."""
     assert stream.broadcast is not None
     feed = stream.broadcast.make_feed("H264")
     stream.broadcast.add_viewer(feed)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_take_all(feed)), group.create_task(_tick(pipeline))]
-        while stream.source_status().state not in ENDED and not stop.is_set():
+        while not has_ended() and not stop.is_set():
             on_progress()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), WATCH_S)
+            await pause(stop)
         for _ in range(round(DRAIN_S / WATCH_S) if not stop.is_set() else 1):
+            await asyncio.sleep(WATCH_S)  # first, for frames that came just before the end are not yet counted
+            on_progress()
             if not stream.counts.in_flight:
                 break
-            await asyncio.sleep(WATCH_S)
         for task in tasks:
             task.cancel()
+
+
+async def pause(stop: asyncio.Event) -> None:
+    """Return after a moment, or at once when `stop` is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), WATCH_S)
 
 
 def _set_once(future: "asyncio.Future[tuple[int, int]]", value: tuple[int, int]) -> None:

@@ -4,13 +4,11 @@ Importing this file stays quick, as stream/cli.py: each command imports what it 
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from stream import latency_options as own
@@ -18,6 +16,7 @@ from stream import options
 from stream.errors import ConfigError
 from stream.latency_options import PaceName
 from stream.outputs import check_outputs, write
+from stream.progress import Line, frames_done, note, say, warnings_held
 
 if TYPE_CHECKING:
     from stream.baseline import Comparison
@@ -53,9 +52,20 @@ def record(
     _check_number("--seconds", seconds, 0.1, 1e7)
     given = {"recognize": recognize, "generate": generate, "budget_ms": budget, "size": size, "fps": fps}
     config = _stream(source, given, no_models, device, record=out, loop=False, allow_late=True)
-    status = record_until(config, device or "auto", seconds, _Line())
+    line = Line()
+    with warnings_held(line) as warnings:
+
+        def tell(text: str) -> None:
+            warnings.let_out()  # the first packet has come
+            line(text)
+
+        status = record_until(config, device or "auto", seconds, tell)
+        warnings.let_out()
+    line.clear()
+    if not status["is_warm"]:
+        note("it ended before the models were ready, so it has no costs: replay works, but not --pace virtual")
     lost = f", {status['lost']} lost" if status["lost"] else ""
-    _say(escape(f"{out}: {status['seconds']:.1f} s, {status['packets']} packets{lost}; now: livelens replay {out}"))
+    say(escape(f"{out}: {status['seconds']:.1f} s, {status['packets']} packets{lost}; now: livelens replay {out}"))
     raise typer.Exit(2 if status["error"] else 0)
 
 
@@ -99,8 +109,8 @@ def replay(
     has_times = recording.run is not None and bool(recording.run.packets)
     wish = Wish(recording, Pace(pace or ("recorded" if has_times else "realtime")), config, loop, device or "auto")
     check_wish(wish)
-    for note in recording.notes:
-        _say(f"[yellow]Note:[/] {escape(note)}")
+    for text in recording.notes:
+        note(text)
     run, summary = _play(wish)
     comparisons = compare(before, summary) if before else None
     _write_outputs(run, summary, comparisons, json_file, html, trace)
@@ -128,9 +138,11 @@ def simulate(
         raise ConfigError(f"--policy {unknown}: there is no such policy; known are {', '.join(POLICIES)}")
     check_outputs({"--json": json_file}, _read_files(run))
     setting = Setting(budget, device_speed, streams)
-    recorded = load_run(run)
-    results = [run_policy(recorded, name, setting) for name in names]
-    best = best_possible(recorded, setting)
+    with warnings_held() as warnings:
+        recorded = load_run(run)
+        results = [run_policy(recorded, name, setting) for name in names]
+        best = best_possible(recorded, setting)
+        warnings.let_out()
     optimum = best.value if best else None
     print_results(results, optimum, is_exact=bool(best and best.is_exact))
     if json_file:
@@ -166,7 +178,7 @@ def _stream(source: str, given: dict[str, Any], no_models: bool, device: str | N
 def _check_number(option: str, value: float | None, low: float, high: float) -> None:
     """Raise ConfigError for a number outside of what makes sense; nan is, too."""
     if value is not None and not low <= value <= high:
-        raise ConfigError(f"{option} {value:g} is not allowed; it must be {low:g} to {high:g}")
+        raise ConfigError(f"{option} {value:g} is not allowed; it must be {low:.12g} to {high:.12g}")
 
 
 def _read_files(clip: str, baseline: Path | None = None) -> list[Path]:
@@ -174,6 +186,8 @@ def _read_files(clip: str, baseline: Path | None = None) -> list[Path]:
     from stream.tape import SIDE_SUFFIX, SUFFIX, side_path
 
     given = Path(clip)
+    if given.is_dir():
+        raise ConfigError(f"{clip}: is a folder; give the file itself")
     is_side = given.name.endswith(SIDE_SUFFIX)
     other = given.with_name(given.name.removesuffix(SIDE_SUFFIX) + SUFFIX) if is_side else side_path(given)
     return [given, other, *([baseline] if baseline else [])]
@@ -229,8 +243,10 @@ def _play(wish: "Wish") -> "tuple[Run, dict[str, Any]]":
 
     has_probe = wish.pace is not Pace.VIRTUAL
     before_ms = speed_probe() if has_probe else 0.0
-    with _progress(wish.pace.value) as tell:
-        run = replay(wish, tell)
+    with warnings_held() as warnings:
+        with frames_done(wish.pace.value) as tell:
+            run = replay(wish, tell)
+        warnings.let_out()
     probe_ms = min(before_ms, speed_probe()) if has_probe else None
     return run, summarize(run, _peak_mb(), probe_ms)
 
@@ -245,9 +261,9 @@ def _judge(summary: dict[str, Any], comparisons: "Sequence[Comparison] | None", 
         print_comparisons(comparisons)
     found = failures(summary, limits, comparisons)
     for line in found:
-        _say(f"[bold red]Failed:[/] {escape(line)}")
+        say(f"[bold red]Failed:[/] {escape(line)}")
     if not found:
-        _say("[bold green]Passed.[/]")
+        say("[bold green]Passed.[/]")
     return 1 if found else 0
 
 
@@ -287,49 +303,3 @@ def _peak_mb() -> float | None:
 
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage: bytes on macOS, KiB on Linux
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show frames done, their rate and the time left, on stderr."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(show_speed=True),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None, rate="")
-
-        def tell(done: int, total: int) -> None:
-            elapsed_s = progress.tasks[0].elapsed or 0.0
-            rate = f"{done / elapsed_s:.0f} frames/s" if elapsed_s > 0 else ""
-            progress.update(task, completed=done, total=total, rate=rate)
-
-        yield tell
-
-
-class _Line:
-    """One line on stderr that is written over and over, where that is a terminal."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-
-    def __call__(self, text: str) -> None:
-        if self._console.is_terminal:
-            self._console.print(text, end="\r")
-
-
-def _say(text: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text)

@@ -5,15 +5,17 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from stream.clock import MonotonicClock
+from stream.clock import NS_PER_S, MonotonicClock
 from stream.config import StreamConfig
 from stream.device import open_device
 from stream.errors import ConfigError
-from stream.headless import WATCH_S, play_out
-from stream.live import LiveStream
+from stream.headless import pause, play_out
+from stream.live import LiveStream, StreamLog
 from stream.pipeline import Pipeline
-from stream.source import SourceState
+from stream.source import SourceState, parse_source
 from stream.wiring import stream_parts
+
+FIRST_PACKET_S = 30.0  # how long `seconds` waits for something to count from
 
 
 def record_until(
@@ -21,63 +23,93 @@ def record_until(
 ) -> dict[str, Any]:
     """Record until the source ends, Ctrl-C, or so many seconds from the first packet; return the recorder's status.
 
+    With it comes "is_warm": whether models ran at all. `tell` is called once it is clear that the command goes on.
     Blocks; owns an event loop. Raises ConfigError for a file that cannot be made, or a source that gives nothing.
     """
     with asyncio.Runner() as runner:
         return runner.run(_record(config, device, seconds, tell))
 
 
-async def _record(config: StreamConfig, device_name: str, seconds: float | None, tell: Callable[[str], None]) -> Any:
+async def _record(
+    config: StreamConfig, device_name: str, seconds: float | None, tell: Callable[[str], None]
+) -> dict[str, Any]:
     clock, stop = MonotonicClock(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _on_signal(stop.set)
     device = open_device(device_name, clock)
     parts = stream_parts(config, device, clock)
     assert parts.recorder is not None
     pipeline = Pipeline(device, clock)
     stream = LiveStream(parts, pipeline, device, clock)
+    watch = _Watch(stream, parts.recorder, is_live=parse_source(config.source).is_live, seconds=seconds)
     try:
         stream.start()
         async with asyncio.TaskGroup() as group:
-            warming = group.create_task(stream.warm_up())
-            ending = group.create_task(_end_after(stream, seconds, stop, tell, parts.recorder.status))
-            await _until_open(stream, stop)
+            tasks = [group.create_task(stream.warm_up()), group.create_task(watch.run(stop, tell))]
+            while stream.broadcast is None and not stop.is_set() and not watch.has_ended():
+                await pause(stop)
             if stream.broadcast is not None:
-                await play_out(stream, pipeline, stop)
-            elif stream.problem and not stop.is_set():
-                await stop.wait()  # the video is recorded all the same
-            warming.cancel()
-            ending.cancel()
+                await play_out(stream, pipeline, stop, watch.has_ended)
+            for task in tasks:
+                task.cancel()
     finally:
         await stream.stop()
         device.close()
     status = parts.recorder.status()
     if not status["packets"] and not status["error"]:
-        raise ConfigError(stream.source_status().message or f"{config.source}: nothing came to record")
-    return status
+        raise ConfigError(f"{config.record}: nothing came to record; {watch.message or config.source}")
+    return status | {"is_warm": stream.is_ready}
 
 
-async def _until_open(stream: LiveStream, stop: asyncio.Event) -> None:
-    """Wait until the stream plays, cannot, has ended, or is stopped."""
-    while stream.broadcast is None and not stream.problem and not stop.is_set():
-        if stream.source_status().state in (SourceState.FINISHED, SourceState.ERROR):
-            return
-        await asyncio.sleep(WATCH_S)
+class _Watch:
+    """Looks after a recording: says how far it is, and when it is over. Event loop only."""
+
+    def __init__(self, stream: LiveStream, recorder: StreamLog, *, is_live: bool, seconds: float | None) -> None:
+        self.message = ""  # what the source said last before it was stopped
+        self._stream = stream
+        self._recorder = recorder
+        self._is_live = is_live
+        self._seconds = seconds
+
+    def has_ended(self) -> bool:
+        """Whether nothing more will come. A live source that was there once is tried again whatever goes wrong."""
+        status = self._stream.source_status()
+        state, self.message = status.state, status.message
+        has_packets = self._recorder.status()["packets"] > 0
+        return state is SourceState.FINISHED or (
+            state in (SourceState.ERROR, SourceState.WAITING) and not (self._is_live and has_packets)
+        )
+
+    async def run(self, stop: asyncio.Event, tell: Callable[[str], None]) -> None:
+        """Set `stop` after so many seconds, or when nothing more can be written."""
+        clock = MonotonicClock()
+        started_ns, first_ns = clock.now_ns(), None
+        while not stop.is_set():
+            now, now_ns = self._recorder.status(), clock.now_ns()
+            if first_ns is None and now["packets"]:
+                first_ns = now_ns
+            self._tell(now, tell)
+            if self._seconds is not None:
+                since_ns, limit_s = (started_ns, FIRST_PACKET_S) if first_ns is None else (first_ns, self._seconds)
+                if now_ns - since_ns >= limit_s * NS_PER_S or now["seconds"] >= self._seconds:
+                    stop.set()
+            if now["error"]:
+                stop.set()
+            await pause(stop)
+
+    def _tell(self, now: dict[str, Any], tell: Callable[[str], None]) -> None:
+        status = self._stream.source_status()
+        if now["packets"]:
+            size_mb = now["bytes"] / 1e6
+            tell(f"recording: {now['seconds']:.1f} s, {now['packets']} packets, {size_mb:.1f} MB (Ctrl-C ends it)")
+        elif status.state is SourceState.RETRYING:
+            tell(f"{status.message} (Ctrl-C ends it)")
 
 
-async def _end_after(
-    stream: LiveStream,
-    seconds: float | None,
-    stop: asyncio.Event,
-    tell: Callable[[str], None],
-    status: Callable[[], dict[str, Any]],
-) -> None:
-    """Say how far it is, and stop after so many seconds of recording, or when it cannot go on."""
-    while not stop.is_set():
-        now = status()
-        size_mb = now["bytes"] / 1e6
-        tell(f"recording: {now['seconds']:.1f} s, {now['packets']} packets, {size_mb:.1f} MB (Ctrl-C ends it)")
-        has_ended = stream.source_status().state in (SourceState.FINISHED, SourceState.ERROR) and not stream.is_ready
-        if (seconds is not None and now["seconds"] >= seconds) or now["error"] or has_ended:
-            stop.set()
-        await asyncio.sleep(WATCH_S)
+def _on_signal(callback: Callable[[], None]) -> None:
+    """Call `callback` on the loop at SIGINT and SIGTERM, also where the loop cannot listen for signals (Windows)."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, callback)
+        except NotImplementedError:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))

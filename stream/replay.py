@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,15 +14,20 @@ from stream.config import StreamConfig
 from stream.costs import CostBook
 from stream.device import open_device
 from stream.errors import ConfigError
-from stream.headless import first_size, play_out
+from stream.headless import ENDED, first_size, play_out
 from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.policies import policy
 from stream.recording import Recording, arrivals
 from stream.run import Arrival, Run, RunInfo, StageInfo
 from stream.scheduler import StageKind
+from stream.sound import check_sound
+from stream.source import SourceState
+from stream.tape import side_path
 from stream.virtual import Script, play
 from stream.wiring import Play, stream_parts
+
+log = logging.getLogger(__name__)
 
 
 class Pace(StrEnum):
@@ -50,6 +56,8 @@ Tell = Callable[[int, int], None]  # (frames done, frames in all)
 def check_wish(wish: Wish) -> None:
     """Raise ConfigError when the pace needs what the recording does not have."""
     run, clip = wish.recording.run, wish.recording.clip
+    if run is not None and wish.pace in (Pace.RECORDED, Pace.VIRTUAL):
+        check_sound(run, side_path(clip).name)
     if wish.pace in (Pace.RECORDED, Pace.VIRTUAL) and run is None:
         raise ConfigError(f"{clip}: --pace {wish.pace} needs its side file; take --pace realtime")
     if wish.pace is Pace.VIRTUAL and run is not None and not run.arrivals:
@@ -131,7 +139,16 @@ async def _replay_live(wish: Wish, tell: Tell) -> Run:
         if stream.broadcast is None or stream.problem:
             raise ConfigError(stream.problem or "the models could not be started")
         stream.start()
-        await play_out(stream, pipeline, asyncio.Event(), lambda: tell(min(stream.counts.captured, total), total))
+
+        def has_ended() -> bool:
+            return stream.source_status().state in ENDED
+
+        def on_progress() -> None:
+            tell(min(stream.counts.captured, total), total)
+
+        await play_out(stream, pipeline, asyncio.Event(), has_ended, on_progress)
+        if (status := stream.source_status()).state is SourceState.ERROR:
+            log.warning("the clip was not played to its end: %s", status.message)
         tell(total, total)
     finally:
         await stream.stop()

@@ -3,6 +3,7 @@
 Everything runs in virtual time, so an answer is exact for its input and the same on every machine.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +14,14 @@ from stream.costs import TAIL, CostBook
 from stream.errors import ConfigError
 from stream.policies import policy
 from stream.run import Arrival, Cost, Run, StageInfo
+from stream.sound import check_sound
 from stream.stats import quantile
 from stream.summary import summarize
 from stream.synthetic import synthetic_run
+from stream.tape import side_path
 from stream.virtual import Script, play, stage_of
+
+log = logging.getLogger(__name__)
 
 MAX_STREAMS = 256
 GRACE_NS = 20_000_000  # age that is promised beyond one model time and one frame interval
@@ -56,8 +61,12 @@ def load_run(name: str) -> Run:
         return synthetic_run(name)
     from stream.recording import open_recording
 
-    run = open_recording(Path(name), require_side=True).run
+    recording = open_recording(Path(name), require_side=True)
+    for note in recording.notes:
+        log.warning("%s", note)
+    run = recording.run
     assert run is not None
+    check_sound(run, side_path(recording.clip).name)
     if not run.arrivals:
         raise ConfigError(f"{name}: its side file tells of no frame; was it ended before the models were warm?")
     if not run.info.stages:

@@ -26,7 +26,7 @@ _VERDICTS = {"worse": "bold red", "better": "green", "decisions differ": "yellow
 
 def print_replay(summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Print where the time went, where the frames went, and what ran."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, emoji=False)
     steps = _table("step", "p50 ms", "p95 ms", "p99 ms", "max ms")
     latency = summary["latency_ms"]
     for key, name in _STEPS.items():
@@ -40,7 +40,7 @@ def print_replay(summary: Mapping[str, Any], console: Console | None = None) -> 
 
 def print_comparisons(comparisons: "Sequence[Comparison]", console: Console | None = None) -> None:
     """Print how a run compares with its baseline."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, emoji=False)
     table = _table("against the baseline", "before", "now", "change", "95 % interval", "verdict")
     for one in comparisons:
         before, now = (_value(value, one.unit) for value in (one.before, one.now))
@@ -57,7 +57,7 @@ def print_results(
     results: "Sequence[Result]", optimum: float | None, *, is_exact: bool, console: Console | None = None
 ) -> None:
     """Print what each policy made of a run, beside the best possible."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, emoji=False)
     columns = ("fps", "on time", "age p50 ms", "age p95 ms", "utility", "of the best", "device busy", "changes")
     table = _table("policy", *columns)
     for one in results:

@@ -36,10 +36,11 @@ LAYERS: tuple[set[str], ...] = (
     {"virtual"},
     {"live", "webrtc"},
     {"metrics", "server", "wiring"},
-    {"headless", "verdict"},
+    {"headless", "sound", "verdict"},
     {"replay", "record", "simulate"},
     {"app", "doctor"},
-    {"listing", "tables", "options", "latency_options", "outputs", "preflight", "progress", "latency_cli", "cli", "__main__"},
+    {"listing", "tables", "options", "latency_options", "outputs", "preflight", "progress"},
+    {"latency_cli", "cli", "__main__"},
     {"testing"},  # a pytest plugin: beside the command line, not under it
 )
 
@@ -61,6 +62,7 @@ TESTED_ELSEWHERE = {
     "stream/options.py": "text of --help; test_cli.py reads it",
     "stream/latency_options.py": "text of --help; test_latency_cli.py reads it",
     "stream/outputs.py": "test_latency_cli.py",
+    "stream/sound.py": "test_replay.py damages side files",
     "stream/progress.py": "test_latency_cli.py",
     "stream/preflight.py": "test_cli.py, and test_latency_cli.py",
     "stream/metrics.py": "test_server.py reads /metrics of running streams",

@@ -1,0 +1,131 @@
+"""Whether a run that was read from a file can have happened: whole numbers, times in order, no gap without end. Pure.
+
+A side file may have been edited, or damaged in a digit. Played in virtual time it would then fail somewhere deep
+inside, or never end.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+
+from stream.clock import NS_PER_S
+from stream.errors import ConfigError
+from stream.run import Arrival, Cost, Outcome, PacketArrival, Run, RunInfo, StageInfo
+
+LONGEST_NS = 31 * 24 * 3600 * NS_PER_S  # of a run: what comes later is a damaged digit
+LARGEST_PX = 1 << 14  # of a picture's side
+TAIL_STEPS = ("taken", "composed", "encoded", "sent")
+
+
+def check_sound(run: Run, name: str) -> None:
+    """Raise ConfigError that names the first record that cannot be true; `name` is the file's."""
+    try:
+        wrong = _first_wrong(run)
+    except (TypeError, AttributeError, ValueError) as error:  # a text where a number belongs, and the like
+        wrong = f"a value of the wrong type ({error})"
+    if wrong:
+        raise ConfigError(f"{name}: is damaged: {wrong}; take a whole copy, or --pace realtime")
+
+
+def _first_wrong(run: Run) -> str | None:
+    if not _is_info_sound(run.info):
+        return "its header"
+    found = (
+        _wrong(run.packets, _is_packet_sound, lambda packet: packet.arrived_ns, "a packet's arrival"),
+        _wrong(run.arrivals, _is_arrival_sound, lambda arrival: arrival.queued_ns, "an arrival"),
+        _wrong(run.costs, _is_cost_sound, lambda cost: cost.started_ns, "a cost", is_ordered=False),
+        _wrong(run.outcomes, _is_outcome_sound, lambda outcome: outcome.at_ns, "an outcome", is_ordered=False),
+    )
+    is_in_order = all(a.seq < b.seq for a, b in pairwise(run.arrivals))
+    return next((text for text in found if text), None if is_in_order else "the order of its frames")
+
+
+def _wrong(
+    records: "Iterable[object]",
+    is_sound: Callable[..., bool],
+    at_ns: Callable[..., int],
+    what: str,
+    *,
+    is_ordered: bool = True,
+) -> str | None:
+    """Return which record cannot be: one with wrong values, out of order, or too far from the first."""
+    first_ns = last_ns = None
+    for number, record in enumerate(records, 1):
+        if not is_sound(record):
+            return f"{what}, the {number}. of its kind"
+        now_ns = at_ns(record)
+        first_ns = now_ns if first_ns is None else first_ns
+        is_late = is_ordered and last_ns is not None and now_ns < last_ns
+        if is_late or abs(now_ns - first_ns) > LONGEST_NS:
+            return f"the time of {what}, the {number}. of its kind"
+        last_ns = now_ns
+    return None
+
+
+def _is_info_sound(info: RunInfo) -> bool:
+    return (
+        _is_int(info.capacity, info.budget_ns, info.tail_ns)
+        and min(info.capacity, info.budget_ns) > 0
+        and 0 <= info.tail_ns <= LONGEST_NS
+        and 0 < info.weight < 1e6
+        and 0 <= info.min_fps < 1e6
+        and _is_text(info.stream, info.device, info.device_text, info.created)
+        and len({stage.name for stage in info.stages}) == len(info.stages)
+        and all(map(_is_stage_sound, info.stages))
+    )
+
+
+def _is_stage_sound(stage: StageInfo) -> bool:
+    return (
+        _is_text(stage.name, stage.lane, stage.model, *stage.needs)
+        and stage.kind in ("recognize", "generate")
+        and _is_int(stage.threads, stage.max_age_ns)
+        and stage.threads > 0
+        and 0 <= stage.max_age_ns <= LONGEST_NS
+        and len(stage.ladder) > 0
+        and all(_is_text(rung.variant) and 0 <= rung.quality <= 1 and _is_span(rung.prior_ns) for rung in stage.ladder)
+    )
+
+
+def _is_packet_sound(packet: PacketArrival) -> bool:
+    return _is_int(packet.arrived_ns)
+
+
+def _is_arrival_sound(one: Arrival) -> bool:
+    return (
+        _is_int(one.seq, one.pts, one.captured_ns, one.queued_ns, one.height, one.width)
+        and one.seq >= 0
+        and _is_span(one.queued_ns - one.captured_ns)
+        and min(one.height, one.width) > 0
+        and max(one.height, one.width) <= LARGEST_PX
+    )
+
+
+def _is_cost_sound(cost: Cost) -> bool:
+    return (
+        _is_text(cost.stage, cost.variant, cost.lane)
+        and (cost.error is None or _is_text(cost.error))
+        and _is_int(cost.batch, cost.started_ns, cost.finished_ns, *cost.seqs)
+        and cost.batch > 0
+        and _is_span(cost.finished_ns - cost.started_ns)
+    )
+
+
+def _is_outcome_sound(outcome: Outcome) -> bool:
+    stamps = [outcome.stamps_ns[step] for step in TAIL_STEPS if step in outcome.stamps_ns]
+    return (
+        _is_int(outcome.seq, outcome.at_ns, outcome.deadline_ns, outcome.late_ns, *outcome.stamps_ns.values())
+        and _is_text(outcome.dropped, outcome.cause)
+        and all(_is_span(b - a) for a, b in pairwise(stamps))
+    )
+
+
+def _is_int(*values: object) -> bool:
+    return all(type(value) is int for value in values)
+
+
+def _is_text(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_span(value: int) -> bool:
+    return type(value) is int and 0 <= value <= LONGEST_NS
