@@ -41,7 +41,7 @@ class Account:
     ) -> None:
         """Note a frame that will never be shown; `gap_ns` from its capture to that of the one in its place."""
         self.counts.dropped[reason.value] += 1
-        self._settle(frame, reason.value, now_ns, self._cause(frame, reason, interval_ns, gap_ns))
+        self._settle(frame, reason.value, now_ns, self._cause(frame, reason, interval_ns, gap_ns, at_ns=now_ns))
 
     def _cause(
         self,
@@ -51,6 +51,7 @@ class Account:
         gap_ns: int | None = None,
         *,
         has_skipped: bool = False,
+        at_ns: int | None = None,
     ) -> Cause | None:
         return cause_of(
             frame.trace.stamps_ns,
@@ -60,6 +61,7 @@ class Account:
             has_skipped=has_skipped,
             gap_ns=gap_ns,
             interval_ns=interval_ns,
+            at_ns=at_ns,
         )
 
     def _settle(self, frame: Frame, dropped: str, at_ns: int, cause: Cause | None) -> None:

@@ -48,6 +48,7 @@ def cause_of(
     has_skipped: bool = False,
     gap_ns: int | None = None,
     interval_ns: int = 0,
+    at_ns: int | None = None,
 ) -> Cause | None:
     """Return the cause; None for a frame that was shown on time and whole, or whose stream was stopped.
 
@@ -55,6 +56,7 @@ def cause_of(
     has_skipped  some stage gave nothing to it
     gap_ns       from its capture to that of the frame that took its place; None when none did
     interval_ns  usual time between frames; 0 when unknown
+    at_ns        when it was given up: it waited until then; None when it was not
     """
     if dropped is DropReason.STOPPED:
         return None
@@ -65,7 +67,7 @@ def cause_of(
         return Cause.SOURCE if is_burst else Cause.MODEL
     sent_ns = stamps_ns.get(Step.SENT)
     if dropped is DropReason.NO_TIME or (sent_ns is not None and sent_ns > deadline_ns):
-        return _worst(stamps_ns, planned_ns, interval_ns)
+        return _worst(stamps_ns, planned_ns, interval_ns, at_ns)
     return Cause.MODEL if has_skipped else None
 
 
@@ -79,7 +81,9 @@ def slack_ns(stamps_ns: Mapping[Step, int], deadline_ns: int, planned_ns: Mappin
     }
 
 
-def _worst(stamps_ns: Mapping[Step, int], planned_ns: Mapping[str, int], interval_ns: int) -> Cause:
+def _worst(
+    stamps_ns: Mapping[Step, int], planned_ns: Mapping[str, int], interval_ns: int, given_up_ns: int | None
+) -> Cause:
     """Return the cause with the most time above its plan; what was not planned is all above.
 
     Decoding may take one frame interval: it works ahead of the models, and only beyond that does it fall behind.
@@ -92,4 +96,6 @@ def _worst(stamps_ns: Mapping[Step, int], planned_ns: Mapping[str, int], interva
             cause = _OF_STEP[step]
             above[cause] = above.get(cause, 0) + at_ns - before_ns
             before_ns = at_ns
+    if given_up_ns is not None:
+        above[Cause.WAITING] = above.get(Cause.WAITING, 0) + given_up_ns - before_ns
     return max(above, key=lambda cause: above[cause])

@@ -34,6 +34,12 @@ class _Series:
         index = max(0, bisect_right(self.seqs, seq) - 1)
         return self.seqs[index], self.values[index][0]
 
+    def add(self, seq: int, cost_ns: int, error: str | None) -> None:
+        """Take the value of a further frame; the first one of a frame counts."""
+        if not self.seqs or self.seqs[-1] < seq:
+            self.seqs.append(seq)
+            self.values.append((cost_ns, error))
+
 
 class CostBook:
     """The costs of one run. `device_speed` 2 makes every model job take half as long.
@@ -48,6 +54,7 @@ class CostBook:
         self._offset = offset
         self._stages = {stage.name: stage for stage in run.info.stages}
         self._jobs: dict[tuple[str, str], _Series] = {}
+        self._good: dict[tuple[str, str], _Series] = {}  # without those that failed: how fast a job fails says little
         self._tails: _Series = _Series()
         self._tail_parts: dict[int, Tail] = {}
         self._memo: dict[tuple[str, int, int], tuple[int, str | None]] = {}
@@ -76,9 +83,10 @@ class CostBook:
         return (seq + self._offset) % self._period if self._period else seq
 
     def _find(self, stage: StageInfo, rung: int, seq: int) -> tuple[int, str | None]:
-        series = [self._jobs.get((stage.name, one.variant), _Series()) for one in stage.ladder]
-        if (exact := series[rung].at(seq)) is not None:
+        exact = self._jobs.get((stage.name, stage.ladder[rung].variant), _Series()).at(seq)
+        if exact is not None:
             return exact
+        series = [self._good.get((stage.name, one.variant), _Series()) for one in stage.ladder]
         others = [(index, near) for index, one in enumerate(series) if (near := one.near(seq)) is not None]
         if not others:
             return stage.ladder[rung].prior_ns, None
@@ -101,10 +109,9 @@ class CostBook:
                 if cost.stage == TAIL:
                     self._note_tail(seq, (0, took_ns, 0))
                     continue
-                series = self._jobs.setdefault((cost.stage, cost.variant), _Series())
-                if not series.seqs or series.seqs[-1] < seq:
-                    series.seqs.append(seq)
-                    series.values.append((took_ns, cost.error))
+                self._jobs.setdefault((cost.stage, cost.variant), _Series()).add(seq, took_ns, cost.error)
+                if cost.error is None:
+                    self._good.setdefault((cost.stage, cost.variant), _Series()).add(seq, took_ns, None)
 
     def _note_tails(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:

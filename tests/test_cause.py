@@ -95,6 +95,13 @@ def test_frame_without_time_is_put_down_to_what_took_it(decoded: int, queued: in
     assert cause_of(stamps, {}, DEADLINE, dropped=DropReason.NO_TIME, interval_ns=INTERVAL) is expected
 
 
+def test_frame_that_waited_in_the_mailbox_until_it_had_no_time_is_put_down_to_waiting() -> None:
+    """It has no stamp for that; decoding was the longest step that has one."""
+    stamps = stamps_of(Step.DECODED, Step.QUEUED, decoded=40)
+    assert cause(stamps, DropReason.NO_TIME, at_ns=41) is Cause.DECODE
+    assert cause(stamps, DropReason.NO_TIME, at_ns=120) is Cause.WAITING
+
+
 @pytest.mark.parametrize(
     ("dropped", "expected"),
     [
