@@ -20,8 +20,8 @@ def check_sound(run: Run, name: str) -> None:
     """Raise ConfigError that names the first record that cannot be true; `name` is the file's."""
     try:
         wrong = _first_wrong(run)
-    except (TypeError, AttributeError, ValueError) as error:  # a text where a number belongs, and the like
-        wrong = f"a value of the wrong type ({error})"
+    except (TypeError, AttributeError, ValueError):  # a text where a list belongs, and the like
+        wrong = "a value of the wrong type"
     if wrong:
         raise ConfigError(f"{name}: is damaged: {wrong}; take a whole copy, or --pace realtime")
 
@@ -35,8 +35,10 @@ def _first_wrong(run: Run) -> str | None:
         _wrong(run.costs, _is_cost_sound, lambda cost: cost.started_ns, "a cost", is_ordered=False),
         _wrong(run.outcomes, _is_outcome_sound, lambda outcome: outcome.at_ns, "an outcome", is_ordered=False),
     )
+    if wrong := next((text for text in found if text), None):
+        return wrong
     is_in_order = all(a.seq < b.seq for a, b in pairwise(run.arrivals))
-    return next((text for text in found if text), None if is_in_order else "the order of its frames")
+    return None if is_in_order else "the order of its frames"
 
 
 def _wrong(

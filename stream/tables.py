@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from stream.baseline import Comparison
     from stream.simulate import Result
 
+FAR = 9.0  # ten times as much: percent no longer say anything
+
 _STEPS = {
     "decode": "decode",
     "queue": "queue",
@@ -21,6 +23,19 @@ _STEPS = {
     "send": "send",
     "capture_to_send": "capture to send",
 }
+_REASONS = {
+    "superseded": "a newer one came",
+    "no_time": "too late to be in time",
+    "encoder_busy": "encoder busy",
+    "encoder_error": "encoder error",
+    "stopped": "stopped",
+    "warming": "models not ready",
+}
+_MEANINGS = (
+    "on time: of the frames shown. p50, p95: age from capture to send.",
+    "utility: quality of the variants that ran, 0 for a late or dropped frame.",
+    "busy: share of its time that the device worked. changes: of the variant.",
+)
 _VERDICTS = {"worse": "bold red", "better": "green", "decisions differ": "yellow"}
 
 
@@ -35,22 +50,22 @@ def print_replay(summary: Mapping[str, Any], console: Console | None = None) -> 
             steps.add_row(name, *(f"{times[q]:.1f}" for q in ("p50", "p95", "p99", "max")), style=style)
     console.print(steps)
     for line in _frame_lines(summary):
-        console.print(line)
+        console.print(line, markup=False)
 
 
 def print_comparisons(comparisons: "Sequence[Comparison]", console: Console | None = None) -> None:
     """Print how a run compares with its baseline."""
     console = console or Console(highlight=False, emoji=False)
-    table = _table("against the baseline", "before", "now", "change", "95 % interval", "verdict")
+    table = _table("number", "baseline", "now", "change", "95 % interval", "verdict")
     for one in comparisons:
         before, now = (_value(value, one.unit) for value in (one.before, one.now))
-        change = "" if one.change is None else f"{one.change:+.1%}"
-        span = "" if one.low is None or one.high is None else f"{one.low:+.1%} .. {one.high:+.1%}"
+        change = "" if one.change is None else _change(one.change)
+        span = "" if one.low is None or one.high is None else f"{_change(one.low)} .. {_change(one.high)}"
         verdict = f"[{style}]{one.verdict}[/]" if (style := _VERDICTS.get(one.verdict)) else one.verdict
         table.add_row(one.name, before, now, change, span, verdict)
     console.print(table)
-    for note in dict.fromkeys(one.note for one in comparisons if one.note):
-        console.print(f"Note: {note}", style="yellow")
+    for note in dict.fromkeys(note for one in comparisons for note in one.note.split("; ") if note):
+        console.print(f"Note: {note}", style="yellow", markup=False)
 
 
 def print_results(
@@ -58,7 +73,7 @@ def print_results(
 ) -> None:
     """Print what each policy made of a run, beside the best possible."""
     console = console or Console(highlight=False, emoji=False)
-    columns = ("fps", "on time", "age p50 ms", "age p95 ms", "utility", "of the best", "device busy", "changes")
+    columns = ("fps", "on time", "p50 ms", "p95 ms", "utility", "of best", "busy", "changes")
     table = _table("policy", *columns)
     for one in results:
         of_best = f"{one.utility / optimum:.1%}" if optimum else ""
@@ -76,39 +91,44 @@ def print_results(
         )
     console.print(table)
     if optimum is not None:
-        how = "exactly" if is_exact else "no policy can have more"
-        console.print(f"The best possible, with arrivals and costs known in advance: utility {optimum:.3f} ({how}).")
-    console.print(
-        "Utility: quality of the variants that ran, over frames on time, per captured frame. "
-        "On time: of the frames shown.",
-        style="dim",
-    )
+        how = "exactly" if is_exact else "none can have more"
+        console.print(f"Best possible, knowing all arrivals and costs: {optimum:.3f} ({how}).")
+    for line in _MEANINGS:
+        console.print(line, style="dim")
 
 
 def _frame_lines(summary: Mapping[str, Any]) -> list[str]:
-    frames, fps = summary["frames"], summary["fps"]
+    frames, fps, budget = summary["frames"], summary["fps"], f"{summary['budget_ms']:g} ms"
     shown = frames["shown"]
     share = f" ({100 * frames['on_time'] / shown:.1f} %)" if shown else ""
     lines = [
-        f"{frames['captured']} frames captured; {shown} shown, {fps['shown']:.1f} a second; {frames['on_time']} on time"
-        f"{share} of a budget of {summary['budget_ms']:g} ms"
+        f"captured: {frames['captured']} frames",
+        f"shown: {shown}, {fps['shown']:.1f} a second",
+        f"on time: {frames['on_time']}{share}, within {budget} from capture to send",
     ]
+    if frames["skipped"]:
+        lines.append(f"shown without a model's result: {frames['skipped']}")
     if frames["dropped"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items())
+        reasons = ", ".join(f"{count} {_REASONS.get(reason, reason)}" for reason, count in frames["dropped"].items())
         lines.append(f"dropped: {reasons}")
     if summary["causes"]:
         causes = ", ".join(f"{cause} {count}" for cause, count in summary["causes"].items())
-        lines.append(f"causes of what was dropped, late or shown without a stage: {causes}")
+        lines.append(f"why dropped, late or without a result: {causes}")
     for stage, runs in summary["variants"].items():
         ran = ", ".join(f"{variant or 'as it is'} {count} times" for variant, count in runs.items())
         lines.append(f"{stage}: {ran}")
-    return [*lines, f"decisions {summary['decisions_sha256'][:16]}"]
+    return [*lines, f"decisions: {summary['decisions_sha256'][:16]}"]
 
 
 def _value(value: float | None, unit: str) -> str:
     if value is None:
         return ""
     return f"{value:.1%}" if unit == "share" else f"{value:.1f} {unit}".rstrip()
+
+
+def _change(change: float) -> str:
+    """Return a change as "+4.2%", one of ten times and more as "x12"."""
+    return f"{change:+.1%}" if change < FAR else f"x{1 + change:.0f}"
 
 
 def _table(first: str, *others: str) -> Table:
