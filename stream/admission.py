@@ -37,7 +37,7 @@ def refusal(new: Ask, others: Iterable[Ask]) -> str | None:
     asks = [*others, new]
     for lane in new.lanes_ns:
         promised = sum(ask.lanes_ns.get(lane, 0) * ask.min_fps / NS_PER_S for ask in asks)
-        if promised > FULL:
+        if promised > FULL and new.min_fps:
             rates = ", ".join(f"{ask.stream} {ask.min_fps:g}" for ask in asks if lane in ask.lanes_ns)
             return (
                 f"the least rates of all streams together ({rates} frames a second) fill lane {lane} to "

@@ -27,7 +27,7 @@ from stream.scheduler import (
     Scheduler,
 )
 from stream.shares import fair_shares
-from stream.stage import Stage, StageState
+from stream.stage import Stage, StageState, error_text
 from stream.stats import FrameCounts
 
 log = logging.getLogger(__name__)
@@ -317,7 +317,7 @@ class Pipeline:
         if completed.error is None:  # how fast a model fails says nothing of how fast it works
             self.costs.observe(self.cost_key(job.stage, job.rung, height, width, count), cost_ns)
         variant = job.stage.ladder[job.rung].name
-        error = None if completed.error is None else f"{type(completed.error).__name__}: {completed.error}"
+        error = None if completed.error is None else error_text(completed.error)
         for stream, members in _by_stream(job.members):
             stream.charge(cost_ns * len(members) / count - predicted_ns * len(members))
             if stream.terms.log is not None:

@@ -109,6 +109,11 @@ class Breaker:
             self._retry_at_ns = now_ns + RETRY_AFTER_NS
 
 
+def error_text(error: BaseException) -> str:
+    """Return what a model raised, in words; our own messages need no name of a class before them."""
+    return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+
+
 @dataclass(frozen=True, slots=True)
 class Latest:
     """The newest results of a stage and the capture time of the frame they came from."""
@@ -150,7 +155,7 @@ class StageState:
         self.runs += 1
         self.errors += 1
         self.breaker.failed(now_ns)
-        self.last_error = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+        self.last_error = error_text(error)
 
     def stuck(self, message: str) -> None:
         """Account for a run that does not come back."""
