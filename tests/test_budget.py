@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.budget import CostKey, CostModel
+from stream.budget import CostKey, CostModel, Forecast
 
 KEY = CostKey("style", "bf16", 360, 640, "cpu")
 
@@ -39,3 +41,102 @@ def test_keys_do_not_mix() -> None:
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=60))
 def test_prediction_is_a_cost_seen_in_the_window(samples: list[int]) -> None:
     assert predict_after(samples) in samples[-16:]
+
+
+# ---- variants and batches of one stage share their load
+
+BEST, LIGHT = KEY, replace(KEY, variant="half")
+
+
+def known(best: int = 40, light: int = 20) -> CostModel:
+    costs = CostModel()
+    costs.expect(BEST, best)
+    costs.expect(LIGHT, light)
+    return costs
+
+
+def test_a_variant_not_in_use_is_judged_by_the_load_of_the_one_that_is() -> None:
+    costs = known()
+    for _ in range(4):
+        costs.observe(BEST, 80)
+    assert costs.predict_ns(LIGHT) == 40
+    for _ in range(4):
+        costs.observe(LIGHT, 20)
+    assert costs.predict_ns(BEST) == 40
+
+
+def test_other_sizes_and_devices_share_nothing() -> None:
+    costs = known()
+    for other in (replace(BEST, height=720), replace(BEST, device="cuda:0"), replace(BEST, stage="mask")):
+        costs.expect(other, 7)
+    for _ in range(4):
+        costs.observe(BEST, 400)
+    assert costs.predict_ns(replace(BEST, height=720)) == 7
+    assert costs.predict_ns(replace(BEST, device="cuda:0")) == 7
+    assert costs.predict_ns(replace(BEST, stage="mask")) == 7
+
+
+def test_a_clock_that_stood_still_is_no_error() -> None:
+    costs = CostModel()
+    costs.expect(LIGHT, 20)
+    costs.observe(BEST, 0)
+    assert costs.predict_ns(LIGHT) == 20
+    for _ in range(2):
+        costs.observe(BEST, 40)
+    assert costs.predict_ns(BEST) == 40
+
+
+def test_the_lowest_of_several_warm_ups_is_the_prior() -> None:
+    costs = CostModel()
+    for cost in (60, 40, 50):
+        costs.expect(KEY, cost)
+    assert costs.priors() == {KEY: 40}
+
+
+def test_a_prior_that_comes_late_does_not_undo_what_was_measured() -> None:
+    costs = CostModel()
+    for _ in range(4):
+        costs.observe(KEY, 80)
+    costs.expect(KEY, 10)
+    assert costs.predict_ns(KEY) == 80
+
+
+def test_costs_of_a_batch_are_its_own() -> None:
+    costs = CostModel()
+    for _ in range(4):
+        costs.observe(KEY, 10)
+        costs.observe(replace(KEY, batch=2), 14)
+    assert (costs.predict_ns(KEY), costs.predict_ns(replace(KEY, batch=2))) == (10, 14)
+    assert costs.predict_ns(replace(KEY, batch=3), default_ns=-1) == -1
+
+
+def test_a_batch_follows_the_load_that_single_pictures_meet() -> None:
+    """Measured while the device was busy with something else, it would look dear for ever."""
+    costs = CostModel()
+    costs.expect(KEY, 10)
+    for _ in range(4):
+        costs.observe(KEY, 30)
+    for _ in range(2):
+        costs.observe(replace(KEY, batch=2), 42)
+    for _ in range(4):
+        costs.observe(KEY, 10)
+    assert costs.predict_ns(replace(KEY, batch=2)) == 14
+
+
+def test_chance_is_the_share_of_recent_costs_that_fit() -> None:
+    forecast = Forecast(50)
+    assert (forecast.chance(50), forecast.chance(49)) == (1.0, 0.0)
+    for cost in (10, 20, 30, 40):
+        forecast.add(cost)
+    assert [forecast.chance(left) for left in (9, 10, 25, 40)] == [0, 0.25, 0.5, 1]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 10**9)), max_size=40), st.integers(0, 10**9))
+def test_typical_is_never_above_predicted_whatever_is_observed(observed: list[tuple[bool, int]], prior: int) -> None:
+    costs = CostModel()
+    costs.expect(LIGHT, prior)
+    for is_light, cost in observed:
+        costs.observe(LIGHT if is_light else BEST, cost)
+        for key in (LIGHT, BEST):
+            found = costs.forecast(key)
+            assert 0 <= found.typical_ns <= found.predicted_ns + 1  # rounding
