@@ -34,11 +34,45 @@ def _quantiles(p50: float) -> Json:
     return {"p50": round(p50, 1), "p95": round(p50 * 1.5, 1), "p99": round(p50 * 1.9, 1), "max": round(p50 * 2.6, 1)}
 
 
+def _ladder(best: str, *rungs: tuple[str, float, float | None]) -> list[Json]:
+    """Return a ladder as the server tells it; rungs are (options, quality, predicted ms, None while not ready)."""
+    return [
+        {
+            "variant": f"{best}, {options}" if options else best,
+            "quality": quality,
+            "predicted_ms": ms,
+            "ready": bool(ms),
+        }
+        for options, quality, ms in rungs
+    ]
+
+
+STYLE_LADDER = _ladder("openvino bf16", ("", 1.0, 23.4), ("scale=0.75", 0.61, 14.6), ("scale=0.5", 0.53, 6.9))
+BOXES_LADDER = _ladder("openvino bf16", ("", 1.0, 8.4), ("size=320", 0.89, 4.7))
+
+
+def _event(at_s_ago: float, stage: str, before: str, after: str, reason: str) -> Json:
+    return {"at_s_ago": round(at_s_ago, 1), "stage": stage, "before": before, "after": after, "reason": reason}
+
+
+def _events(t: float, count: int) -> list[Json]:
+    """Return `count` changes of variant, newest first: the style down and up again, the boxes once."""
+    full, three_quarters, half = (rung["variant"] for rung in STYLE_LADDER)
+    turn = [
+        ("style", full, half, "it takes 61 ms, and there are 33 for a frame"),
+        ("boxes", BOXES_LADDER[0]["variant"], BOXES_LADDER[1]["variant"], "it takes 42 ms, and the budget leaves 12"),
+        ("style", three_quarters, full, "there is room: 24 of 33 ms"),
+        ("style", half, three_quarters, "there is room: 15 of 33 ms"),
+    ]
+    return [_event(2.3 + t % 4 + 17 * index**1.9, *turn[index % 4]) for index in range(count)]
+
+
 def stream_status(name: str, t: float, *, steps: Json | None = None, on_time: float = 0.994) -> Json:
     """Return a healthy stream `t` seconds after its start; steps are typical milliseconds."""
     swing = 1 + 0.1 * np.sin(t / 5) + 0.05 * np.sin(t * 1.7)
     typical = steps or {
-        "decode": 2.1, "queue": 0.4, "wait": 4.8, "models": 26.0, "compose": 2.2, "encode": 3.1, "send": 0.7,
+        "decode": 2.1, "queue": 0.4, "wait": 4.8, "models": 26.0, "hand_over": 0.3, "compose": 2.2, "encode": 3.1,
+        "send": 0.7,
     }  # fmt: skip
     typical = {step: float(cost * swing) for step, cost in typical.items()}
     captured = int(900 + 30 * t)
@@ -47,6 +81,7 @@ def stream_status(name: str, t: float, *, steps: Json | None = None, on_time: fl
     late = int(shown * (1 - on_time))
     return {
         "name": name, "ready": True, "width": 640, "height": 360, "budget_ms": 150, "viewers": 1,
+        "min_quality": 0.0, "admission": None, "causes": {"model": superseded}, "ladder_events": [],
         "source": {
             "address": "sample clip", "kind": "file", "state": "running", "code": None, "message": "", "width": 640,
             "height": 360, "fps": 30.0, "codec": "h264", "decode_errors": 0, "reconnects": 0,
@@ -62,13 +97,15 @@ def stream_status(name: str, t: float, *, steps: Json | None = None, on_time: fl
         },
         "stages": [
             {
-                "name": "style", "kind": "generate", "variant": "openvino bf16 640x360", "ips": 24.1,
-                "predicted_ms": 26.0, "runs": int(24 * t) + 800, "reuses": 0, "skips": 0, "errors": 0,
+                "name": "style", "kind": "generate", "variant": "openvino bf16", "ips": 24.1, "rung": 0, "changes": 0,
+                "ladder": STYLE_LADDER,
+                "predicted_ms": 23.4, "runs": int(24 * t) + 800, "reuses": 0, "skips": 0, "errors": 0,
                 "max_age_ms": 0, "last_error": None,
             },
             {
-                "name": "boxes", "kind": "recognize", "variant": "openvino int8 416x256", "ips": 10.2,
-                "predicted_ms": 11.4, "runs": int(10 * t) + 310, "reuses": int(20 * t) + 590, "skips": 0,
+                "name": "boxes", "kind": "recognize", "variant": "openvino bf16", "ips": 10.2, "rung": 0, "changes": 0,
+                "ladder": BOXES_LADDER,
+                "predicted_ms": 8.4, "runs": int(10 * t) + 310, "reuses": int(20 * t) + 590, "skips": 0,
                 "errors": 0, "max_age_ms": 200, "last_error": None,
             },
         ],
@@ -77,7 +114,16 @@ def stream_status(name: str, t: float, *, steps: Json | None = None, on_time: fl
 
 
 def _overloaded(name: str, t: float) -> Json:
-    steps = {"decode": 2.4, "queue": 6.0, "wait": 58.0, "models": 94.0, "compose": 2.6, "encode": 7.5, "send": 1.0}
+    steps = {
+        "decode": 2.4,
+        "queue": 6.0,
+        "wait": 58.0,
+        "models": 94.0,
+        "hand_over": 1.2,
+        "compose": 2.6,
+        "encode": 7.5,
+        "send": 1.0,
+    }
     status = stream_status(name, t, steps=steps, on_time=0.62)
     captured = status["frames"]["captured"]
     dropped = {
@@ -91,8 +137,42 @@ def _overloaded(name: str, t: float) -> Json:
         "skipped": shown // 9, "dropped": dropped,
     }  # fmt: skip
     status["fps"]["shown"] = round(12.9 + float(np.sin(t)), 1)
-    status["stages"][0] |= {"variant": "openvino bf16 384x216", "ips": 8.6, "predicted_ms": 94.0, "skips": 60}
+    half = _ladder("openvino bf16", ("", 1.0, 298.0), ("scale=0.75", 0.61, 171.0), ("scale=0.5", 0.53, 94.0))
+    status["stages"][0] |= {
+        "variant": half[2]["variant"], "rung": 2, "changes": 41, "ladder": half, "ips": 8.6, "predicted_ms": 94.0,
+        "skips": 60,
+    }  # fmt: skip
+    status["ladder_events"] = _events(t, 20)
+    status["causes"] = {
+        "source": 12, "decode": 3, "waiting": int(captured * 0.02), "model": int(captured * 0.5), "encode": 19,
+        "network": 8, "viewer": 2, "full_moon": 1,
+    }  # fmt: skip
     status["stages"][1] |= {"errors": 2, "last_error": "boxes: output has shape (1, 84), expected (1, 84, 2184)"}
+    return status
+
+
+def _stepped_down(t: float) -> Json:
+    """Return a stream that plays on lighter steps; every second tick of a clock has one change more."""
+    status = stream_status("sample", t) | {"ladder_events": _events(t, 3 + int(t) % 2), "min_quality": 0.5}
+    waiting = _ladder("openvino bf16", ("", 1.0, 8.4), ("size=320", 0.89, None))
+    status["stages"][0] |= {"variant": STYLE_LADDER[1]["variant"], "rung": 1, "changes": 5, "predicted_ms": 14.6}
+    status["stages"][1] |= {"ladder": waiting}
+    return status
+
+
+def _refused(t: float) -> Json:
+    return _warming("sample", t) | {"problem": f"refused: {TOO_SLOW}", "admission": {"reason": TOO_SLOW}}
+
+
+def _older(t: float) -> Json:
+    """Return what a server says that knows nothing of ladders and causes."""
+    status = stream_status("sample", t)
+    for key in ("min_quality", "admission", "causes", "ladder_events"):
+        del status[key]
+    for stage in status["stages"]:
+        for key in ("ladder", "rung", "changes"):
+            del stage[key]
+    del status["latency_ms"]["steps"]["hand_over"]
     return status
 
 
@@ -118,13 +198,23 @@ def _hostile(t: float) -> Json:
     status["stages"][0] |= {
         "name": HOSTILE_NAME,
         "variant": "<i>v</i>" + "z" * 90,
+        "ladder": [
+            {"variant": "<i>v</i>" + "z" * 90, "quality": 1.0, "predicted_ms": 3.0, "ready": True},
+            {"variant": "<b>w</b>" + "w" * 90, "quality": 7e9, "predicted_ms": None, "ready": True},
+        ],
         "last_error": "<svg onload=alert(3)>",
     }
+    status["ladder_events"] = [_event(1e9, "<u>s</u>", "x" * 300, "constructor" * 30, "<img src=x onerror=alert(4)>")]
+    status["causes"] = {"constructor": 3, "<b>" + "c" * 90: 2}
     return status
 
 
 NO_OPENVINO = "boxes/coco needs openvino, which is not installed"
 CAMERA_GONE = "the camera was unplugged or another program uses it; plug it in or close that program (next try in 4 s)"
+TOO_SLOW = (
+    "at its lightest a frame takes 212 ms, and the budget is 150 ms; give --budget 290 or more, a lighter model or a "
+    "smaller --size, or --allow-late to see late pictures"
+)
 NO_ROUTE = "rtsp://10.0.0.7:554/door refused the connection; check the address and that the camera is on"
 
 SCENARIOS: dict[str, Callable[[float], list[Json]]] = {
@@ -144,6 +234,9 @@ SCENARIOS: dict[str, Callable[[float], list[Json]]] = {
         _hostile(t),
         stream_status("a" * 64, t),
     ],
+    "stepped-down": lambda t: [_stepped_down(t)],
+    "refused": lambda t: [_refused(t)],
+    "older": lambda t: [_older(t)],
     "left-out": lambda t: [stream_status("sample", t) | {"problem": NO_OPENVINO}],
     "broken": lambda t: [_warming("sample", t) | {"problem": NO_OPENVINO}],
     "none": lambda t: [],

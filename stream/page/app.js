@@ -71,7 +71,7 @@ function showNumbers(stream) {
   const isOld = page.server.state !== "up" || stream?.source?.state !== "running"; // numbers of before, shown as such
   for (const id of ["panel", "budget", "stages-card"]) byId(id).classList.toggle("is-old", isOld);
   showCaption(stream);
-  showStages(stream?.stages);
+  showStages(stream);
   if (!hasNumbers) return;
   const history = page.histories.get(stream.name);
   showTiles(stream, history, player.frames);

@@ -3,7 +3,7 @@ import { byId, element, setAttribute, setText, syncChildren } from "/page/dom.js
 import { ms } from "/page/numbers.js";
 import { slowestStep, stepWords, verdict } from "/page/texts.js";
 
-const ORDER = ["decode", "queue", "wait", "models", "compose", "encode", "send"];
+const ORDER = ["decode", "queue", "wait", "models", "hand_over", "compose", "encode", "send"];
 const LONGEST_AXIS = 4; // budgets: one far outlier must not squeeze everything else into a sliver
 
 /** Show a stream's latency against its budget. */

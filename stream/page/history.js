@@ -6,7 +6,7 @@ const RECENT_MS = 10000; // "right now": long enough for a steady share, short e
 /** Samples of one stream, oldest first. */
 export class History {
   constructor() {
-    this.samples = []; // {at, p50, p95, shown, frames, dropped, runs}
+    this.samples = []; // {at, p50, p95, shown, frames, dropped, causes}
   }
 
   /** Add what one answer of the server says about the stream. */
@@ -22,6 +22,7 @@ export class History {
       shown: stream.fps?.shown ?? null,
       frames: { captured: frames.captured ?? 0, on_time: frames.on_time ?? 0, late: frames.late ?? 0 },
       dropped: { ...frames.dropped },
+      causes: { ...stream.causes },
     });
     while (this.samples[0].at < now - KEEP_MS) this.samples.shift();
   }
@@ -37,11 +38,11 @@ export class History {
     return shown > 0 ? chosen.on_time / shown : null;
   }
 
-  /** Drops per second for this reason in the last seconds; 0 when none. */
-  dropRate(reason) {
+  /** How many more per second of one count in the last seconds; `kind` is "dropped" or "causes". 0 when none. */
+  rateOf(kind, key) {
     const [first, last] = this.#recent();
     if (!last || last.at - first.at < 500) return 0;
-    const more = (last.dropped[reason] ?? 0) - (first.dropped[reason] ?? 0);
+    const more = (last[kind][key] ?? 0) - (first[kind][key] ?? 0);
     return Math.max(0, (more * 1000) / (last.at - first.at));
   }
 

@@ -28,6 +28,11 @@ export function percent(share) {
   return Math.min(99.9, Math.max(0.1, value)).toFixed(1);
 }
 
+/** A share 0..1 as whole per cent, for what is known no better. */
+export function wholePercent(share) {
+  return isNumber(share) ? Math.round(share * 100).toFixed(0) : NONE;
+}
+
 /** Bits per second as kbit/s or Mbit/s. */
 export function bitRate(bps) {
   if (!isNumber(bps)) return NONE;

@@ -1,7 +1,8 @@
 // The numbers beside the video: tiles, frame account, drops, models, and what this browser sees.
 import { byId, element, setAttribute, setText, syncChildren, syncRows } from "/page/dom.js";
 import { bitRate, count, ms, percent, rate, size } from "/page/numbers.js";
-import { dropWords, kindWords } from "/page/texts.js";
+import { createSteps, engineWords, hasLadder, showChanges, showSteps } from "/page/ladder.js";
+import { causeWords, dropWords, kindWords, leastWords } from "/page/texts.js";
 
 const ON_TIME_GOOD = 0.98; // below: worth a look
 const ON_TIME_POOR = 0.9; // below: people see it
@@ -113,7 +114,8 @@ export function showAccount(stream, history) {
       tone: "plain",
     },
   ]);
-  showDrops(dropped, history);
+  showCounts("causes", Object.entries(stream.causes ?? {}), causeWords, history);
+  showCounts("drops", dropped, dropWords, history, "dropped");
 }
 
 function drawAccountBar(parts, captured) {
@@ -131,31 +133,37 @@ function drawAccountBar(parts, captured) {
   setAttribute(bar, "aria-label", parts.map((part) => `${part.amount} ${part.words}`).join(", "));
 }
 
-function showDrops(dropped, history) {
-  byId("drops-title").hidden = dropped.length === 0;
-  const rows = dropped
+/** Show counts under their title, the largest first; `kind` is what the history calls them. */
+function showCounts(id, counts, wordsOf, history, kind = id) {
+  const known = counts.filter(([, amount]) => amount > 0);
+  byId(`${id}-title`).hidden = known.length === 0;
+  const rows = known
     .sort((one, other) => other[1] - one[1])
-    .map(([reason, amount]) => {
-      const perSecond = history.dropRate(reason);
+    .map(([key, amount]) => {
+      const perSecond = history.rateOf(kind, key);
       return {
-        key: reason,
-        words: dropWords(reason),
+        key,
+        words: wordsOf(key),
         note: perSecond >= 0.05 ? `now ${rate(perSecond)}/s` : "",
         value: count(amount),
       };
     });
-  syncRows(byId("drops"), rows);
+  syncRows(byId(id), rows);
 }
 
-/** Show one row per model stage. */
-export function showStages(stages = []) {
+/** Show one row per model stage, with its ladder; then how the ladders were used. */
+export function showStages(stream) {
+  const stages = stream?.stages ?? [];
   byId("stages-card").hidden = stages.length === 0;
+  setText(byId("stages-note"), leastWords(stream?.min_quality));
+  showChanges(stream);
   const create = () =>
     element(
       "li",
       "stage-row",
       element("div", "stage-name", element("strong"), element("span", "stage-kind")),
       element("span", "stage-variant"),
+      createSteps(),
       element("ul", "stage-facts"),
       element("p", "stage-error"),
     );
@@ -165,11 +173,12 @@ export function showStages(stages = []) {
     (stage) => stage.name,
     create,
     (node, stage) => {
-      const [name, variant, facts, error] = node.children;
+      const [name, variant, steps, facts, error] = node.children;
       setText(name.children[0], stage.name);
       setText(name.children[1], kindWords(stage.kind));
-      setText(variant, stage.variant ?? "");
+      setText(variant, engineWords(stage));
       variant.hidden = !stage.variant;
+      showSteps(steps, stage);
       showFacts(facts, stage);
       const trouble = troubleOf(stage);
       error.hidden = !trouble;
@@ -190,15 +199,15 @@ function showFacts(list, stage) {
   const all = runs + reuses + skips;
   const facts = [
     { key: "ips", words: "inferences/s", value: rate(stage.ips) },
-    { key: "cost", words: "predicted", value: `${ms(stage.predicted_ms)} ms` },
+    ...(hasLadder(stage) ? [] : [{ key: "cost", words: "predicted", value: `${ms(stage.predicted_ms)} ms` }]), // else its step says it
     {
       key: "reused",
       words: stage.max_age_ms ? `reused (≤ ${ms(stage.max_age_ms)} ms old)` : "reused",
       value: all ? `${percent(reuses / all)} %` : "–",
     },
+    { key: "skips", words: "skipped", value: all ? `${percent(skips / all)} %` : "–" },
     { key: "errors", words: "errors", value: count(stage.errors ?? 0), tone: stage.errors > 0 ? "bad" : "" },
   ];
-  if (skips > 0) facts.splice(3, 0, { key: "skips", words: "skipped", value: `${percent(skips / all)} %` });
   const create = () => element("li", "fact", element("span", "fact-value"), element("span", "fact-words"));
   syncChildren(
     list,

@@ -1,11 +1,12 @@
 // Every sentence the page says. Pure: facts in, words out.
-import { ms, seconds } from "/page/numbers.js";
+import { ms, seconds, wholePercent } from "/page/numbers.js";
 
 const DROP_WORDS = {
   superseded: "replaced by a newer frame",
   no_time: "could not finish in time",
   encoder_busy: "the encoder was still busy",
   warming: "models were warming up",
+  refused: "the stream was refused",
   out_of_order: "came after a newer one",
   model_error: "a model failed on it",
   stuck: "a model did not come back",
@@ -19,9 +20,20 @@ const STEP_WORDS = {
   queue: "Queue",
   wait: "Wait",
   models: "Models",
+  hand_over: "To the encoder",
   compose: "Compose",
   encode: "Encode",
   send: "Send",
+};
+
+const CAUSE_WORDS = {
+  source: "the source sends in bursts",
+  decode: "decoding is slow",
+  waiting: "they wait for their turn",
+  model: "models take too long",
+  encode: "drawing or encoding is slow",
+  network: "the network is slow",
+  viewer: "viewers report it",
 };
 
 const STATE_WORDS = {
@@ -41,15 +53,54 @@ const own = (table, key) => (Object.hasOwn(table, key) ? table[key] : undefined)
 /** Plain words for why a frame was dropped; an unknown reason is shown as it is. */
 export const dropWords = (reason) => own(DROP_WORDS, reason) ?? reason;
 
+/** Plain words for what kept frames from being shown in time and whole; an unknown cause is shown as it is. */
+export const causeWords = (cause) => own(CAUSE_WORDS, cause) ?? cause;
+
 /** A step's name. */
 export const stepWords = (step) => own(STEP_WORDS, step) ?? step;
 
 /** What a stage does. */
 export const kindWords = (kind) => own(KIND_WORDS, kind) ?? kind ?? "";
 
+/** What runs a stage: "openvino bf16" of "openvino bf16, scale=0.5". */
+export function baseVariant(variant, ladder) {
+  const best = ladder[0]?.variant;
+  return best && variant?.startsWith(`${best}, `) ? best : variant;
+}
+
+/** A variant as a newcomer understands it: "full", "half size", "320 px"; options of people's own as they are. */
+export function variantWords(variant, ladder, index = ladder.findIndex((rung) => rung.variant === variant)) {
+  if (index === 0) return "full";
+  const best = ladder[0]?.variant;
+  const options = best && variant?.startsWith(`${best}, `) ? variant.slice(best.length + 2) : (variant ?? "");
+  const [, key, value] = /^(scale|size)=(\d+(?:\.\d+)?)$/.exec(options) ?? [];
+  if (key === "scale") return Number(value) === 0.5 ? "half size" : `${wholePercent(Number(value))} % size`;
+  return key === "size" ? `${value} px` : options;
+}
+
+/** A change of variant in words, and whether it went to a lighter or a better one; direction "" when unknown. */
+export function changeWords({ stage, before, after }, ladder) {
+  const place = (variant) => ladder.findIndex((rung) => rung.variant === variant);
+  const [from, to] = [place(before), place(after)];
+  const direction = from < 0 || to < 0 || from === to ? "" : to > from ? "lighter" : "better";
+  return { words: `${stage} to ${variantWords(after, ladder)}`, direction };
+}
+
+/** How long ago: "now", "12 s ago", "3 min ago", "2 h ago". */
+export function agoWords(secondsAgo) {
+  if (typeof secondsAgo !== "number") return "";
+  if (secondsAgo < 1) return "now";
+  if (secondsAgo < 60) return `${Math.floor(secondsAgo)} s ago`;
+  return secondsAgo < 3600 ? `${Math.floor(secondsAgo / 60)} min ago` : `${Math.floor(secondsAgo / 3600)} h ago`;
+}
+
+/** The least quality asked for; "" when any will do. */
+export const leastWords = (least) => (least > 0 ? `quality stays at ${wholePercent(least)} % or more` : "");
+
 /** One word on how a stream does, and its tone: good, busy or bad. */
 export function stateWords(stream) {
   const state = stream.source?.state ?? "unknown";
+  if (stream.admission) return { words: "Refused", tone: "bad" };
   if (stream.problem && !stream.ready) return { words: "Stopped", tone: "bad" };
   if (!stream.ready && (state === "running" || state === "connecting")) return { words: "Warming up", tone: "busy" };
   const tone = { running: "good", stalled: "bad", retrying: "bad", error: "bad" }[state] ?? "busy";
@@ -59,6 +110,7 @@ export function stateWords(stream) {
 /** What is wrong with a stream that plays all the same: a model left out, or one that fails; "" when nothing is. */
 export function trouble(stream) {
   if (!stream.ready) return "";
+  if (stream.admission) return `Refused: ${sentence(stream.admission.reason ?? "")}`;
   if (stream.problem) return `A model is left out: ${sentence(stream.problem)}`;
   const failing = (stream.stages ?? []).find((stage) => stage.last_error);
   return failing ? `${failing.name} fails, and the picture is shown without it: ${sentence(failing.last_error)}` : "";
@@ -199,6 +251,12 @@ function sourceProblem(stream) {
         isBusy: true,
       };
   }
+  if (stream.admission && !stream.ready)
+    return {
+      kind: "refused",
+      title: "This machine cannot show the stream in time",
+      detail: sentence(stream.admission.reason || stream.problem) || fallback,
+    };
   if (stream.problem && !stream.ready)
     return { kind: "models", title: "The models could not be started", detail: sentence(stream.problem) };
   if (!stream.ready)

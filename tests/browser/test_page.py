@@ -119,7 +119,7 @@ def test_panel_shows_numbers_drops_and_stages(tab: Tab, stub: PageStub) -> None:
         expect(drops).to_contain_text(text)
     stages = tab.page.locator("#stages")
     for text in (
-        "openvino bf16 384x216",
+        "openvino bf16",
         "94 ms",
         "8.6",
         "reused (≤ 200 ms old)",
@@ -144,6 +144,17 @@ def test_budget_bar_shows_the_step_that_eats_the_time(tab: Tab, stub: PageStub) 
     bar, mark = tab.page.locator("#bar").bounding_box(), tab.page.locator("#bar-budget").bounding_box()
     p95 = tab.page.locator("#bar-p95").bounding_box()
     assert bar["x"] < mark["x"] < p95["x"] < bar["x"] + bar["width"]
+
+
+def test_hand_over_to_the_encoder_is_a_step_between_models_and_compose(tab: Tab, stub: PageStub) -> None:
+    tab.page.goto(stub.url)
+    expect(tab.page.locator("#steps .step-words")).to_have_text(
+        ["Decode", "Queue", "Wait", "Models", "To the encoder", "Compose", "Encode", "Send"]
+    )
+    colors = tab.page.evaluate(
+        "[...document.querySelectorAll('.bar-step')].map(n => getComputedStyle(n).backgroundColor)"
+    )
+    assert len(set(colors)) == 8
 
 
 def test_chart_draws_the_history(tab: Tab, stub: PageStub) -> None:
@@ -181,6 +192,127 @@ def test_status_requests_never_overlap(tab: Tab, stub: PageStub) -> None:
     stub.is_hung = False
     tab.page.wait_for_timeout(1500)
     assert stub.most_asking == 1
+
+
+# --- ladders and causes ---
+
+
+def test_ladder_shows_its_steps_and_the_one_in_use(tab: Tab, stub: PageStub) -> None:
+    stub.scenario = "stepped-down"
+    tab.page.goto(stub.url)
+    style, boxes = (tab.page.get_by_role("list", name=f"Variants of {name}") for name in ("style", "boxes"))
+    expect(style.locator(".rung-words")).to_have_text(["full", "75 % size", "half size"])
+    expect(style.locator(".rung-cost")).to_have_text(["23 ms", "15 ms", "6.9 ms"])
+    expect(style.locator(".rung-quality")).to_have_text(["quality 100 %", "quality 61 %", "quality 53 %"])
+    expect(style.locator("[aria-current=step]")).to_have_text("75 % size15 msquality 61 %")
+    expect(boxes.locator("[aria-current=step] .rung-words")).to_have_text("full")
+    expect(boxes.locator(".rung").last).to_have_text("320 pxgetting readyquality 89 %")
+    expect(tab.page.locator("#stages-note")).to_have_text("quality stays at 50 % or more")
+    fills = style.locator(".rung-fill").evaluate_all(
+        "fills => fills.map(n => n.offsetWidth / n.parentNode.offsetWidth)"
+    )
+    assert fills == pytest.approx([1, 0.61, 0.53], abs=0.02)
+
+
+def test_the_mark_moves_with_the_variant(tab: Tab, stub: PageStub) -> None:
+    tab.page.goto(stub.url)
+    used = tab.page.locator("#stages [aria-current=step] .rung-words")
+    expect(used).to_have_text(["full", "full"])
+    expect(tab.page.locator("#stages-note")).to_be_empty()
+    stub.scenario = "stepped-down"
+    expect(used).to_have_text(["75 % size", "full"])
+    stub.scenario = "overloaded"
+    expect(used).to_have_text(["half size", "full"])
+
+
+def test_changes_of_variant_are_told_with_their_reasons(tab: Tab, stub: PageStub) -> None:
+    tab.page.goto(stub.url)
+    expect(tab.page.locator("#changes")).to_contain_text("None yet")
+    stub.scenario = "overloaded"
+    changes = tab.page.locator("#changes-list .change")
+    expect(changes).to_have_count(20)
+    expect(changes.first).to_contain_text("s ago")
+    expect(changes.first).to_contain_text("↓style to half size: it takes 61 ms, and there are 33 for a frame")
+    expect(changes.nth(1)).to_contain_text("↓boxes to 320 px: it takes 42 ms, and the budget leaves 12")
+    expect(changes.nth(2)).to_contain_text("min ago↑style to full: there is room: 24 of 33 ms")
+    expect(tab.page.locator("#changes-count")).to_have_text("41 in all")
+    expect(tab.page.locator("#changes-none")).to_be_hidden()
+
+
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, PHONE], ids=["desktop", "phone"])
+def test_page_does_not_jump_when_variants_change(
+    open_tab: Callable[..., Tab], stub: PageStub, viewport: dict[str, int]
+) -> None:
+    page = open_tab(viewport=viewport).page
+    page.goto(stub.url)
+    changes = page.locator("#changes-list .change")
+    tops = []
+    for scenario, count in (("normal", 0), ("stepped-down", 3), ("stepped-down", 4), ("normal", 0)):
+        stub.scenario = scenario
+        expect(changes).to_have_count(count, timeout=SOON_MS)
+        ids = ["budget", "stages-card", "changes", "panel", "browser-title"]
+        tops.append(page.evaluate("ids => ids.map(id => document.getElementById(id).offsetTop)", ids))
+        tops[-1].append(page.evaluate("document.documentElement.scrollHeight"))
+    assert tops == [tops[0]] * 4
+
+
+def test_what_held_frames_up_is_told_in_plain_words(tab: Tab, stub: PageStub) -> None:
+    stub.scenario = "overloaded"
+    tab.page.goto(stub.url)
+    expect(tab.page.locator("#causes-title")).to_be_visible()
+    rows = tab.page.locator("#causes .row-words")
+    expect(rows.first).to_have_text("models take too long")
+    for words in (
+        "they wait for their turn",
+        "drawing or encoding is slow",
+        "the source sends in bursts",
+        "the network is slow",
+        "decoding is slow",
+        "viewers report it",
+        "full_moon",
+    ):
+        expect(rows.filter(has_text=words)).to_have_count(1)
+    expect(tab.page.locator("#causes .row").first).to_contain_text("/s", timeout=SOON_MS)  # how fast it grows now
+
+
+def test_a_refused_stream_says_why_and_what_to_do(tab: Tab, stub: PageStub) -> None:
+    stub.scenario = "refused"
+    tab.page.goto(stub.url)
+    overlay(tab.page).to_contain_text("This machine cannot show the stream in time")
+    overlay(tab.page).to_contain_text(
+        "At its lightest a frame takes 212 ms, and the budget is 150 ms; give --budget 290"
+    )
+    expect(tab.page.locator("#stream-state")).to_have_text("Refused")
+    tab.page.wait_for_timeout(1500)
+    assert stub.offers == [] and tab.complaints == []
+    heights = tab.page.locator("#overlay-detail .unbroken").evaluate_all("parts => parts.map(n => n.offsetHeight)")
+    assert len(heights) == 3 and len(set(heights)) == 1  # no option is broken in two lines
+
+
+def test_server_without_ladders_and_causes_breaks_nothing(tab: Tab, stub: PageStub) -> None:
+    stub.scenario = "older"
+    tab.page.goto(stub.url)
+    wait_until_playing(tab.page)
+    expect(tab.page.locator("#stages")).to_contain_text("predicted")
+    expect(tab.page.locator("#steps .step")).to_have_count(7)
+    for place in (".rungs >> visible=true", "#changes >> visible=true", "#causes-title >> visible=true"):
+        expect(tab.page.locator(place)).to_have_count(0)
+    assert tab.complaints == []
+
+
+def test_variants_and_times_in_words(tab: Tab, stub: PageStub) -> None:
+    tab.page.goto(stub.url)
+    variants = ["b", "b, scale=0.5", "b, scale=0.75", "b, size=320", "b, size=small,grain=0", "scale=0.33", "odd"]
+    assert tab.page.evaluate(
+        """async variants => {
+            const { variantWords } = await import('/page/texts.js');
+            return variants.map(variant => variantWords(variant, [{ variant: 'b' }]));
+        }""",
+        variants,
+    ) == ["full", "half size", "75 % size", "320 px", "size=small,grain=0", "33 % size", "odd"]
+    assert tab.page.evaluate(
+        "import('/page/texts.js').then(m => [0.4, 1, 59.9, 60, 3599, 3600, 90000, undefined].map(m.agoWords))"
+    ) == ["now", "1 s ago", "59 s ago", "1 min ago", "59 min ago", "1 h ago", "25 h ago", ""]
 
 
 # --- several streams ---
@@ -387,15 +519,18 @@ def test_hostile_names_are_shown_as_text(tab: Tab, stub: PageStub) -> None:
     expect(tab.page.locator("#stream-name")).to_have_text(HOSTILE_NAME)
     expect(tab.page.locator("#stages")).to_contain_text("<svg onload=alert(3)>")
     expect(tab.page.locator("#drops")).to_contain_text("constructor")
+    expect(tab.page.locator("#causes")).to_contain_text("constructor")
+    expect(tab.page.locator(".rungs").first).to_contain_text("<b>w</b>")
+    expect(tab.page.locator("#changes-list")).to_contain_text("<img src=x onerror=alert(4)>")
     assert stub.offers == [HOSTILE_NAME]
     tab.page.locator("#streams a").first.click()  # through the address and back
     tab.page.wait_for_timeout(1500)
     assert tab.page.evaluate("livelens.stream") == HOSTILE_NAME
-    assert tab.page.locator("main img, main script, main b, main i").count() == 0
+    assert tab.page.locator("main img, main script, main b, main i, main u").count() == 0
     assert tab.complaints == []
 
 
-@pytest.mark.parametrize("scenario", ["overloaded", "three", "hostile", "retrying", "none"])
+@pytest.mark.parametrize("scenario", ["overloaded", "stepped-down", "refused", "three", "hostile", "retrying", "none"])
 def test_phone_does_not_scroll_sideways(open_tab: Callable[..., Tab], stub: PageStub, scenario: str) -> None:
     stub.scenario = scenario
     page = open_tab(viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2).page
@@ -415,6 +550,17 @@ def test_other_widths_do_not_scroll_sideways(open_tab: Callable[..., Tab], stub:
     page.goto(stub.url)
     page.wait_for_function("() => livelens.server === 'up'")
     assert fits_width(page)
+
+
+def test_on_a_phone_what_is_wrong_stands_below_the_video(open_tab: Callable[..., Tab], stub: PageStub) -> None:
+    page = open_tab(viewport=PHONE).page
+    page.goto(stub.url)
+    wait_until_playing(page)
+    top = page.locator("#video").bounding_box()["y"]
+    stub.scenario = "overloaded"
+    expect(page.locator("#stream-trouble")).to_be_visible()
+    assert page.locator("#video").bounding_box()["y"] == top
+    assert page.locator("#stream-trouble").bounding_box()["y"] > page.locator("#stream-name").bounding_box()["y"] > top
 
 
 def test_every_control_and_picture_has_a_name(tab: Tab, stub: PageStub) -> None:
