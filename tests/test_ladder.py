@@ -162,14 +162,13 @@ def test_a_rise_of_load_is_answered_within_three_frames_and_a_fall_within_two_se
     assert [event.reason for event in stream.ladder_events] == [change.reason for change in rig.runs["s"].ladder]
 
 
-@pytest.mark.parametrize("best_ms", [30, 37, 50, 110])
-@pytest.mark.parametrize("budget_ms", [60, 150])
+@pytest.mark.parametrize(("best_ms", "budget_ms"), [(30, 60), (37, 150), (50, 60), (110, 150)])
 def test_a_constant_load_settles(best_ms: float, budget_ms: float) -> None:
     assert len(changes_of(lambda: 1.0, best_ms, budget_ms)) <= 2
 
 
 @pytest.mark.parametrize("sigma", ["uniform", 0.3])
-@pytest.mark.parametrize(("best_ms", "budget_ms"), [(30, 150), (34, 60), (60, 150), (67, 60), (110, 60), (200, 150)])
+@pytest.mark.parametrize(("best_ms", "budget_ms"), [(34, 60), (60, 150), (67, 60), (110, 150)])
 def test_a_load_that_scatters_changes_less_than_once_in_two_seconds(sigma: str | float, best_ms, budget_ms) -> None:
     chance = random.Random(7)
 

@@ -714,18 +714,18 @@ def play_streams(
     ],
 )
 def test_eight_streams_at_fourfold_load_each_get_their_weighted_share_of_the_device(costs_ms, weights) -> None:
-    rig = play_streams(costs_ms, weights, [33.3] * 8, budget_ms=100, until_ms=30_000)
+    rig = play_streams(costs_ms, weights, [33.3] * 8, budget_ms=100, until_ms=15_000)
     spent = [rig.spent_ms(name) for name in rig.streams]
     for got_ms, weight in zip(spent, weights, strict=True):
         assert got_ms == pytest.approx(sum(spent) * weight / sum(weights), rel=0.1)
-    assert sum(spent) > 0.97 * 30_000
+    assert sum(spent) > 0.97 * 15_000
 
 
 def test_what_a_slow_camera_leaves_goes_to_the_others_in_equal_parts() -> None:
-    rig = play_streams([16.7] * 8, [1] * 8, [500] + [33.3] * 7, until_ms=20_000)
-    assert rig.shown("s0") == 40 and rig.streams["s0"].account.counts.late == 0
+    rig = play_streams([16.7] * 8, [1] * 8, [500] + [33.3] * 7, until_ms=10_000)
+    assert rig.shown("s0") == 20 and rig.streams["s0"].account.counts.late == 0
     others = [rig.spent_ms(f"s{index}") for index in range(1, 8)]
-    assert others == [pytest.approx((20_000 - 40 * 16.7) / 7, rel=0.1)] * 7
+    assert others == [pytest.approx((10_000 - 20 * 16.7) / 7, rel=0.1)] * 7
 
 
 def test_a_stream_of_cheap_frames_does_not_lose_its_turn_between_two_of_them() -> None:
