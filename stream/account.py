@@ -3,9 +3,9 @@
 from stream.cause import Cause, cause_of
 from stream.frame import Frame
 from stream.run import Arrival, Decision, Outcome, RunLog
-from stream.scheduler import DropReason
 from stream.stats import FrameCounts
 from stream.trace import Step
+from stream.view import DropReason
 
 STEP_KEYS = {step: step.name.lower() for step in Step}
 

@@ -14,9 +14,9 @@ from stream.errors import SinkError
 from stream.feed import Delivery, Feed
 from stream.frame import Frame, Picture
 from stream.mailbox import Closed, Mailbox
-from stream.scheduler import DropReason
 from stream.stats import Rate
 from stream.trace import Step
+from stream.view import DropReason
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from stream.scheduler import DropReason
 from stream.trace import STEP_NAMES, Step
+from stream.view import DropReason
 
 BURST = 4  # a newer frame that came within interval / BURST was one of a burst: the source's doing
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from stream.clock import NS_PER_S, Clock
 from stream.errors import ConfigError
 from stream.mailbox import Closed, Mailbox, Policy
-from stream.scheduler import StageKind
+from stream.view import StageKind
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from stream.frame import Frame
 from stream.ladder import Room
 from stream.mailbox import Closed, Mailbox, Policy
 from stream.run import Decision, LadderChange, RunLog
-from stream.scheduler import Choice, DropReason, Plan, RungView, StageKind, StageView, Waiting, must_run_ns
 from stream.stage import Stage, StageState, Variant
 from stream.stats import FrameCounts, Rate
 from stream.trace import Step
+from stream.view import Choice, DropReason, Plan, RungView, StageKind, StageView, Waiting, must_run_ns
 
 log = logging.getLogger(__name__)
 

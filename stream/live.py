@@ -19,7 +19,6 @@ from stream.inflow import NO_TERMS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.promise import ask, asks, describe
 from stream.run import RunInfo, RunLog
-from stream.scheduler import DropReason, StageKind
 from stream.source import Source, SourceState, SourceStatus
 from stream.stage import Stage, StageState
 from stream.stats import FrameCounts, Latency, Rate
@@ -33,6 +32,7 @@ from stream.status import (
     without_folders,
 )
 from stream.trace import Step
+from stream.view import DropReason, StageKind
 
 log = logging.getLogger(__name__)
 

@@ -19,16 +19,11 @@ from stream.frame import Frame
 from stream.inflow import NO_TERMS, Inflow, Terms, Ticket
 from stream.results import Results
 from stream.run import Cost
-from stream.scheduler import (
-    Action,
-    DeadlineScheduler,
-    Drop,
-    Plan,
-    Scheduler,
-)
+from stream.scheduler import DeadlineScheduler, Scheduler
 from stream.shares import fair_shares
 from stream.stage import Stage, StageState, error_text
 from stream.stats import FrameCounts
+from stream.view import Action, Drop, Plan
 
 log = logging.getLogger(__name__)
 

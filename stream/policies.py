@@ -6,7 +6,8 @@ They stand for what servers do today: every model on every frame at its best var
 from collections.abc import Callable, Iterable
 
 from stream.errors import ConfigError
-from stream.scheduler import Action, Choice, DeadlineScheduler, Drop, Plan, Scheduler, Waiting, must_run_ns
+from stream.scheduler import DeadlineScheduler, Scheduler
+from stream.view import Action, Choice, Drop, Plan, Waiting, must_run_ns
 
 QUEUE = 10_000  # frames that may wait under fifo and edf: five minutes at 30 fps, more than any run here falls behind
 

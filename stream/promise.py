@@ -8,8 +8,8 @@ from stream.budget import CostKey, Forecast
 from stream.inflow import Terms
 from stream.pipeline import Pipeline
 from stream.run import RungInfo, RunInfo, StageInfo
-from stream.scheduler import RungView, StageView, must_run_ns
 from stream.stage import Stage
+from stream.view import RungView, StageView, must_run_ns
 
 Size = tuple[int, int]  # (height, width)
 

@@ -20,10 +20,10 @@ from stream.pipeline import Pipeline
 from stream.policies import policy
 from stream.recording import Recording, arrivals
 from stream.run import Arrival, Run, RunInfo, StageInfo
-from stream.scheduler import StageKind
-from stream.sound import check_sound
+from stream.sound import check_sound, in_order
 from stream.source import SourceState
 from stream.tape import side_path
+from stream.view import StageKind
 from stream.virtual import Script, play
 from stream.wiring import Play, stream_parts
 
@@ -79,7 +79,7 @@ def replay_virtual(wish: Wish, tell: Tell) -> Run:
     """Play recorded arrivals and costs on a virtual clock. No asyncio, no models, no decoding."""
     run = wish.recording.run
     assert run is not None
-    looped, period = _looped(run.arrivals, wish.loops)
+    looped, period = _looped(in_order(run.arrivals), wish.loops)
     info = replace(
         run.info,
         budget_ns=ms_to_ns(wish.config.budget_ms),

@@ -11,8 +11,8 @@ from stream.errors import ModelError
 from stream.frame import Frame, Picture
 from stream.ladder import LadderControl
 from stream.results import Results
-from stream.scheduler import StageKind
 from stream.stats import Rate
+from stream.view import StageKind
 
 ERRORS_TO_OPEN = 5  # failures in a row after which a stage is left out
 RETRY_AFTER_NS = 10 * NS_PER_S  # then one frame tries again; short enough that a person sees it recover

@@ -23,10 +23,11 @@ from stream.mailbox import Mailbox
 from stream.pipeline import Pipeline, Work
 from stream.results import Results
 from stream.run import Arrival, Run, RunInfo, StageInfo
-from stream.scheduler import DropReason, Scheduler, StageKind
+from stream.scheduler import Scheduler
 from stream.stage import Stage, Variant
 from stream.stats import FrameCounts
 from stream.trace import Step, Trace
+from stream.view import DropReason, StageKind
 
 TICK_NS = 250 * NS_PER_MS  # as the server ticks
 TICKS = Fraction(1, 90_000)

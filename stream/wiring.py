@@ -18,9 +18,9 @@ from stream.frame import Frame
 from stream.inflow import Terms
 from stream.live import LoadedStage, StreamParts
 from stream.run import RunInfo, RunLog
-from stream.scheduler import StageKind
 from stream.source import Source, open_source, parse_source
 from stream.stage import Stage, Variant
+from stream.view import StageKind
 
 if TYPE_CHECKING:
     from models.base import Model

@@ -13,10 +13,10 @@ from stream.clock import NS_PER_MS, VirtualClock
 from stream.device import Completed
 from stream.frame import Frame
 from stream.results import Results
-from stream.scheduler import StageKind
 from stream.source import SourceCounters, SourceState, SourceStatus, parse_source
 from stream.stage import Stage
 from stream.trace import Trace
+from stream.view import StageKind
 
 MS = NS_PER_MS
 

@@ -5,9 +5,9 @@ import pytest
 from stream.account import Account
 from stream.results import Results
 from stream.run import Decision, Outcome, Run, RunInfo
-from stream.scheduler import DropReason
 from stream.stats import FrameCounts
 from stream.trace import Step
+from stream.view import DropReason
 from tests.fakes import MS, make_frame
 
 

@@ -22,7 +22,9 @@ LAYERS: tuple[set[str], ...] = (
     {"mailbox", "budget", "shares", "admission", "lag", "port", "config"},
     {"compose", "encoder", "aiortc_hooks"},
     {"address", "averrors", "backoff", "convert", "fit", "interrupt", "tap", "timeline"},
-    {"scheduler", "intake", "feed", "ladder", "coststore"},
+    {"view", "intake", "feed", "ladder", "coststore"},
+    {"batching"},
+    {"scheduler"},
     {"cause", "policies"},
     {"summary"},
     {"baseline", "bootstrap", "perfetto", "report"},
@@ -51,7 +53,7 @@ KNOWS_TORCH = {"stream/device.py"}  # and models/
 
 # Decided here, awaited elsewhere: standard library only, so that they can be read and replayed on their own.
 TIMELESS = {"trace", "budget", "scheduler", "stats"}  # time is handed in
-TIMELESS |= {"ladder", "shares", "admission", "cause", "policies", "costs"}
+TIMELESS |= {"view", "batching", "ladder", "shares", "admission", "cause", "policies", "costs"}
 PLAIN = TIMELESS | {"errors", "clock", "mailbox", "run"}
 TIME_AND_CHANCE = {"asyncio", "time", "datetime", "threading", "random", "os", "socket"}
 
@@ -66,6 +68,8 @@ TESTED_ELSEWHERE = {
     "stream/progress.py": "test_latency_cli.py",
     "stream/preflight.py": "test_cli.py, and test_latency_cli.py",
     "stream/metrics.py": "test_server.py reads /metrics of running streams",
+    "stream/view.py": "data; test_scheduler.py and test_pipeline.py are made of it",
+    "stream/batching.py": "test_scheduler.py and test_pipeline.py: batches are gathered by decisions",
     "stream/averrors.py": "test_source_*.py bring each failure about",
     "stream/readers.py": "test_source_*.py open every kind",
     "stream/tap.py": "test_source_pace.py and test_recorder.py",

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.cause import Cause, cause_of, slack_ns
-from stream.scheduler import DropReason
 from stream.trace import Step
+from stream.view import DropReason
 
 INTERVAL = 33
 DEADLINE = 150

@@ -10,7 +10,7 @@ import pytest
 from stream.clock import MonotonicClock
 from stream.device import CpuDevice, open_device, run_aside
 from stream.errors import ConfigError
-from stream.scheduler import StageKind
+from stream.view import StageKind
 
 
 async def test_a_job_runs_off_the_loop_and_gives_its_value_and_times() -> None:

@@ -9,8 +9,8 @@ from stream.frame import Frame
 from stream.inflow import AWAY, CREDIT_NS, EVENTS, MAX_TICKETS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.run import Run, RunInfo
-from stream.scheduler import Waiting
 from stream.stats import FrameCounts
+from stream.view import Waiting
 from tests.fakes import MS, generate, make_frame, recognize
 from tests.test_pipeline import Rig, of_cost, paint, times
 

@@ -11,9 +11,9 @@ from stream.device import CpuDevice
 from stream.live import LiveStream, StreamParts
 from stream.pipeline import Pipeline
 from stream.results import Results
-from stream.scheduler import StageKind
 from stream.stage import Stage
 from stream.status import without_folders
+from stream.view import StageKind
 from tests.fakes import ScriptedSource
 
 

@@ -19,10 +19,11 @@ from stream.inflow import MAX_TICKETS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.policies import POLICIES, policy
 from stream.run import Run, RunInfo
-from stream.scheduler import DropReason, Scheduler, StageKind
+from stream.scheduler import Scheduler
 from stream.stage import ERRORS_TO_OPEN, RETRY_AFTER_NS, Stage, Variant
 from stream.stats import FrameCounts
 from stream.trace import Step
+from stream.view import DropReason, StageKind
 from stream.virtual import Machine
 from tests.fakes import MS, FakeDevice, RecordingSink, ScriptedModel, generate, make_frame, recognize, settle
 

@@ -4,7 +4,8 @@ import pytest
 
 from stream.errors import ConfigError
 from stream.policies import POLICIES, policy
-from stream.scheduler import Action, DeadlineScheduler, Drop, Plan, Scheduler, Waiting
+from stream.scheduler import DeadlineScheduler, Scheduler
+from stream.view import Action, Drop, Plan, Waiting
 from tests.fakes import MS
 from tests.test_scheduler import BOXES, GEN, NOTHING_BUSY, at, waiting
 

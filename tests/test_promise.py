@@ -4,8 +4,8 @@ from stream.admission import refusal
 from stream.inflow import Terms
 from stream.promise import ask, asks, describe
 from stream.run import RungInfo, RunInfo
-from stream.scheduler import StageKind
 from stream.stage import Stage, Variant
+from stream.view import StageKind
 from tests.fakes import MS, make_frame, recognize
 from tests.test_pipeline import Costly, Rig, times
 

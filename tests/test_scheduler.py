@@ -4,21 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.budget import Forecast
-from stream.scheduler import (
-    Action,
-    DeadlineScheduler,
-    Drop,
-    DropReason,
-    Outlook,
-    Plan,
-    RungView,
-    StageKind,
-    StageView,
-    Waiting,
-    lightest,
-    must_run_ns,
-    outlook,
-)
+from stream.scheduler import DeadlineScheduler, Outlook, outlook
+from stream.view import Action, Drop, DropReason, Plan, RungView, StageKind, StageView, Waiting, lightest, must_run_ns
 from tests.fakes import MS
 
 

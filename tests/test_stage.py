@@ -3,8 +3,8 @@ import pytest
 
 from stream.errors import ModelError
 from stream.results import Results
-from stream.scheduler import StageKind
 from stream.stage import ERRORS_TO_OPEN, RETRY_AFTER_NS, Breaker, Stage, StageState
+from stream.view import StageKind
 from tests.fakes import make_frame
 
 

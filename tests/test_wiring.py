@@ -11,8 +11,8 @@ from stream.device import CpuDevice
 from stream.errors import ConfigError, ModelError
 from stream.pipeline import Pipeline
 from stream.results import Results
-from stream.scheduler import StageKind
 from stream.stats import FrameCounts
+from stream.view import StageKind
 from stream.wiring import stage_name, stream_parts
 from tests.fakes import FakeDevice, RecordingSink, make_frame, settle
 

@@ -13,9 +13,9 @@ from models.registry import load
 from stream.clock import NS_PER_S
 from stream.frame import Frame
 from stream.live import LoadedStage
-from stream.scheduler import StageKind
 from stream.stage import Stage
 from stream.trace import Step
+from stream.view import StageKind
 from stream.wiring import WarmStage
 from tests.bench.rig import Rig, clip_pictures, running
 from tests.bench.rows import Row
