@@ -14,7 +14,7 @@ from stream.costs import TAIL, CostBook
 from stream.errors import ConfigError
 from stream.policies import policy
 from stream.run import Arrival, Cost, Run, StageInfo
-from stream.sound import check_sound
+from stream.sound import check_sound, in_order
 from stream.stats import quantile
 from stream.summary import summarize
 from stream.synthetic import synthetic_run
@@ -71,7 +71,7 @@ def load_run(name: str) -> Run:
         raise ConfigError(f"{name}: its side file tells of no frame; was it ended before the models were warm?")
     if not run.info.stages:
         raise ConfigError(f"{name}: it was recorded without models, so there is nothing to schedule")
-    return run
+    return replace(run, arrivals=in_order(run.arrivals))
 
 
 def simulate(run: Run, name: str, setting: Setting, tell: Callable[[float], None] | None = None) -> Result:

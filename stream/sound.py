@@ -26,19 +26,24 @@ def check_sound(run: Run, name: str) -> None:
         raise ConfigError(f"{name}: is damaged: {wrong}; take a whole copy, or --pace realtime")
 
 
+def in_order(arrivals: Iterable[Arrival]) -> list[Arrival]:
+    """Return arrivals in order of seq. A file may have a frame before the one it replaced: that was counted later."""
+    return sorted(arrivals, key=lambda arrival: arrival.seq)
+
+
 def _first_wrong(run: Run) -> str | None:
     if not _is_info_sound(run.info):
         return "its header"
     found = (
         _wrong(run.packets, _is_packet_sound, lambda packet: packet.arrived_ns, "a packet's arrival"),
-        _wrong(run.arrivals, _is_arrival_sound, lambda arrival: arrival.queued_ns, "an arrival"),
+        _wrong(in_order(run.arrivals), _is_arrival_sound, lambda arrival: arrival.queued_ns, "an arrival"),
         _wrong(run.costs, _is_cost_sound, lambda cost: cost.started_ns, "a cost", is_ordered=False),
         _wrong(run.outcomes, _is_outcome_sound, lambda outcome: outcome.at_ns, "an outcome", is_ordered=False),
     )
     if wrong := next((text for text in found if text), None):
         return wrong
-    is_in_order = all(a.seq < b.seq for a, b in pairwise(run.arrivals))
-    return None if is_in_order else "the order of its frames"
+    seqs = {arrival.seq for arrival in run.arrivals}
+    return None if len(seqs) == len(run.arrivals) else "a frame that came twice"
 
 
 def _wrong(
