@@ -10,11 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from stream.budget import CostKey, CostModel
 from stream.clock import NS_PER_S, Clock
 from stream.device import Completed, Lanes
+from stream.errors import ConfigError
 from stream.frame import Frame
 from stream.inflow import NO_TERMS, Inflow, Terms, Ticket
 from stream.results import Results
@@ -119,7 +121,11 @@ class Pipeline:
         counts: FrameCounts,
         terms: Terms = NO_TERMS,
     ) -> Inflow:
-        """Add a stream; `output` is called on the loop, in order of seq, and must not block."""
+        """Add a stream; `output` is called on the loop, in order of seq, and must not block.
+
+        Raises ConfigError for stages that need each other: neither could ever begin.
+        """
+        _check_needs(stages)
         bound = self._scheduler.inbox_bound
         self._streams[name] = Inflow(self, name, stages, budget_ns, output, counts, terms, bound)
         self.balance()
@@ -342,6 +348,14 @@ class Pipeline:
         member.ticket.to_start.discard(member.state.stage.name)
         self._start_ready(now_ns)
         member.stream.emit_finished(now_ns)
+
+
+def _check_needs(stages: list[Stage]) -> None:
+    try:
+        TopologicalSorter({stage.name: stage.needs for stage in stages}).prepare()
+    except CycleError as error:
+        circle = " needs ".join(error.args[1])
+        raise ConfigError(f"{circle}: neither could ever begin; take one `needs` out") from error
 
 
 def _posts_to(loop: asyncio.AbstractEventLoop) -> Callable[..., None]:

@@ -73,4 +73,6 @@ def _describe(pipeline: Pipeline, stage: Stage, size: Size) -> StageInfo:
         needs,
         tuple(ladder),
         model=stage.cost_name,
+        batch_key=stage.batch_key,
+        max_batch=stage.max_batch,
     )

@@ -35,6 +35,8 @@ class StageInfo:
     needs: tuple[str, ...]
     ladder: tuple[RungInfo, ...]
     model: str = ""  # its name with options, as a person types it; "" when unknown
+    batch_key: str = ""  # streams with the same may run it as one job, of at most `max_batch` pictures
+    max_batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)

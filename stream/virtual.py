@@ -205,10 +205,23 @@ def _expect(pipeline: Pipeline, script: Script, stages: Sequence[Stage]) -> None
                     pipeline.expect(stage, height, width, script.costs.scaled(known.prior_ns), rung)
 
 
+class _Still:
+    """A model that takes no time: the picture as it is, or no findings."""
+
+    def __init__(self, kind: StageKind) -> None:
+        self._gives_picture = kind is StageKind.GENERATE
+
+    def __call__(self, image: Picture, *_: object) -> Picture | Results:
+        return image if self._gives_picture else NO_RESULTS
+
+    def many(self, images: Sequence[Picture]) -> list[Picture | Results]:
+        return [self(image) for image in images]
+
+
 def stage_of(info: StageInfo) -> Stage:
     """Return a recorded stage again, with a model that takes no time and finds nothing."""
     kind = StageKind(info.kind)
-    model = (lambda image, *_: image) if kind is StageKind.GENERATE else (lambda *_: NO_RESULTS)
+    model = _Still(kind)
     lighter = tuple(Variant(rung.variant, rung.quality, model) for rung in info.ladder[1:])
     return Stage(
         info.name,
@@ -219,6 +232,8 @@ def stage_of(info: StageInfo) -> Stage:
         max_age_ns=info.max_age_ns,
         threads=info.threads,
         lighter=lighter,
+        batch_key=info.batch_key,
+        max_batch=info.max_batch,
     )
 
 

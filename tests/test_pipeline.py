@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stream.clock import VirtualClock
 from stream.device import Completed
+from stream.errors import ConfigError
 from stream.frame import Frame
 from stream.inflow import MAX_TICKETS, Inflow, Terms
 from stream.pipeline import Pipeline
@@ -892,3 +893,9 @@ def test_the_same_streams_give_the_same_account_again(streams, capacity, has_two
     assert {n: list(run.records()) for n, run in first.runs.items()} == {
         n: list(run.records()) for n, run in again.runs.items()
     }
+
+
+async def test_stages_that_need_each_other_are_refused() -> None:
+    bench = Bench()
+    with pytest.raises(ConfigError, match="neither could ever begin"):
+        bench.add(recognize("a", 1, needs=["b"]), recognize("b", 1, needs=["a"]))

@@ -193,3 +193,10 @@ def test_progress_is_told_in_order_and_at_most_a_hundred_times() -> None:
 def test_the_longest_queue_lets_every_frame_out_in_the_end() -> None:
     [found] = play([script(synthetic_run("synthetic:constant,overload=4,seconds=10"))], policy("fifo", 1))
     assert [one.dropped for one in found.outcomes] == [""] * 300
+
+
+def test_streams_whose_stages_may_be_batched_are_batched_in_virtual_time_too() -> None:
+    paint = replace(STYLE, needs=(), ladder=STYLE.ladder[:1], batch_key="paint", max_batch=4)
+    runs = played(*(recorded(60, (paint,), seed=seed) for seed in range(1, 5)))
+    assert any(cost.batch > 1 for run in runs for cost in run.costs)
+    assert all(cost.batch <= 4 for run in runs for cost in run.costs)
