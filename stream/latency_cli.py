@@ -60,13 +60,15 @@ def record(
             line(text)
 
         status = record_until(config, device or "auto", seconds, tell)
+        line.clear()
+        if status["error"]:
+            kept = "; what came before is kept" if status["packets"] else ""
+            raise ConfigError(f"{out}: the recording has stopped: {status['error']}{kept}")
         warnings.let_out()
-    line.clear()
     if not status["is_warm"]:
         note("it ended before the models were ready, so it has no costs: replay works, but not --pace virtual")
     lost = f", {status['lost']} lost" if status["lost"] else ""
     say(escape(f"{out}: {status['seconds']:.1f} s, {status['packets']} packets{lost}; now: livelens replay {out}"))
-    raise typer.Exit(2 if status["error"] else 0)
 
 
 def replay(

@@ -40,7 +40,7 @@ async def _record(
     assert parts.recorder is not None
     pipeline = Pipeline(device, clock)
     stream = LiveStream(parts, pipeline, device, clock)
-    watch = _Watch(stream, parts.recorder, is_live=parse_source(config.source).is_live, seconds=seconds)
+    watch = Watch(stream, parts.recorder, is_live=parse_source(config.source).is_live, seconds=seconds)
     try:
         stream.start()
         async with asyncio.TaskGroup() as group:
@@ -60,7 +60,7 @@ async def _record(
     return status | {"is_warm": stream.is_ready}
 
 
-class _Watch:
+class Watch:
     """Looks after a recording: says how far it is, and when it is over. Event loop only."""
 
     def __init__(self, stream: LiveStream, recorder: StreamLog, *, is_live: bool, seconds: float | None) -> None:

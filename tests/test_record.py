@@ -6,16 +6,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 import stream.record
 from stream.config import StreamConfig
 from stream.errors import ConfigError
+from stream.live import LiveStream, StreamLog
 from stream.record import record_until
 from stream.recorder import side_path
 from stream.recording import open_recording
+from stream.source import SourceState
 from tests.media import Media, media  # noqa: F401
 from tests.record import payloads, run_of
 from tests.recorded import Cli, cli, own_models  # noqa: F401
@@ -124,6 +127,29 @@ def test_seconds_end_it_although_nothing_comes(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("state", "is_live", "packets", "has_ended"),
+    [
+        ("finished", False, 9, True),
+        ("finished", True, 9, True),
+        ("error", True, 0, True),  # an address that never worked
+        ("error", True, 9, False),  # a camera that starts anew is tried again, all night long
+        ("error", False, 9, True),
+        ("retrying", True, 0, False),
+        ("stalled", True, 9, False),
+        ("waiting", True, 0, True),
+    ],
+)
+def test_live_source_that_was_there_once_is_waited_for(
+    state: str, is_live: bool, packets: int, has_ended: bool
+) -> None:
+    source = SimpleNamespace(source_status=lambda: SimpleNamespace(state=SourceState(state), message="a reason"))
+    recorder = SimpleNamespace(status=lambda: {"packets": packets})
+    watch = stream.record.Watch(cast(LiveStream, source), cast(StreamLog, recorder), is_live=is_live, seconds=None)
+    assert watch.has_ended() is has_ended
+    assert watch.message == "a reason"
+
+
 # ---- what is refused, and what is not
 
 
@@ -176,6 +202,12 @@ def test_place_that_cannot_be_written_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert says in cli("record", media("short.mp4"), clip, "--no-models").error
+
+
+def test_video_that_matroska_cannot_hold_is_refused(media: Media, cli: Cli, tmp_path: Path) -> None:
+    error = cli("record", media("rgb.nut"), tmp_path / "out.mkv", "--no-models").error
+    assert error.startswith(f"{tmp_path / 'out.mkv'}: the recording has stopped: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_model_that_cannot_be_loaded_does_not_stop_the_recording(media: Media, cli: Cli, tmp_path: Path) -> None:
