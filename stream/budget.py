@@ -77,6 +77,11 @@ class Forecast:
         self.predicted_ns = round(other.predicted_ns * ratio)
         self.typical_ns = round(other.typical_ns * ratio)
 
+    @property
+    def load(self) -> float:
+        """How much longer jobs take now than at warm-up, at least 1; 1 while nothing is known."""
+        return max(1.0, self.typical_ns / self.prior_ns) if self.prior_ns else 1.0
+
     def chance(self, left_ns: int) -> float:
         """Return the share of recent costs that were no more than `left_ns`, 0..1."""
         if not self._samples:

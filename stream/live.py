@@ -223,8 +223,10 @@ class LiveStream:
         if completed.error is not None:  # it may be better on a real picture; if not, its breaker opens
             log.warning("%s: warming %s failed: %s", self.name, loaded.stage.name, completed.error)
             return False
+        best = self._pipeline.costs.forecast(self._pipeline.cost_key(loaded.stage, 0, height, width))
+        load = best.load if rung else 1.0  # measured while the stream plays: without what others cost meanwhile
         for cost_ns in completed.value:
-            self._pipeline.expect(loaded.stage, height, width, cost_ns, rung)
+            self._pipeline.expect(loaded.stage, height, width, round(cost_ns / load), rung)
         return True
 
     async def _warm_lighter(self, height: int, width: int, one_at_a_time: asyncio.Lock) -> None:

@@ -140,3 +140,16 @@ def test_typical_is_never_above_predicted_whatever_is_observed(observed: list[tu
         for key in (LIGHT, BEST):
             found = costs.forecast(key)
             assert 0 <= found.typical_ns <= found.predicted_ns + 1  # rounding
+
+
+def test_load_is_what_jobs_take_now_by_what_they_took_at_warm_up() -> None:
+    costs = CostModel()
+    assert costs.forecast(KEY).load == 1
+    costs.expect(KEY, 10)
+    assert costs.forecast(KEY).load == 1
+    for _ in range(8):
+        costs.observe(KEY, 25)
+    assert costs.forecast(KEY).load == 2.5
+    for _ in range(16):
+        costs.observe(KEY, 5)
+    assert costs.forecast(KEY).load == 1

@@ -11,7 +11,7 @@ from stream.device import CpuDevice
 from stream.live import LiveStream, StreamParts
 from stream.pipeline import Pipeline
 from stream.results import Results
-from stream.stage import Stage
+from stream.stage import Stage, Variant
 from stream.status import without_folders
 from stream.view import StageKind
 from tests.fakes import ScriptedSource
@@ -20,13 +20,24 @@ from tests.fakes import ScriptedSource
 class Loaded:
     """A loaded stage around a function."""
 
-    def __init__(self, name: str, kind: StageKind, model: Callable[[Any], Any], max_age_ms: float = 0) -> None:
-        self.stage = Stage(name, kind, model, "fake", max_age_ns=ms_to_ns(max_age_ms))
+    def __init__(
+        self,
+        name: str,
+        kind: StageKind,
+        model: Callable[[Any], Any],
+        max_age_ms: float = 0,
+        lighter: tuple[Variant, ...] = (),
+        costs_ms: tuple[float, ...] = (1.0,),
+    ) -> None:
+        self.stage = Stage(name, kind, model, "fake", max_age_ns=ms_to_ns(max_age_ms), lighter=lighter)
+        self.costs_ms = costs_ms
+        self.warmed: list[int] = []  # rungs, in order
         self.is_closed = False
 
-    def warm(self, height: int, width: int) -> list[int]:
-        self.stage.model(np.zeros((height, width, 3), np.uint8))
-        return [1_000_000]
+    def warm(self, height: int, width: int, rung: int = 0) -> list[int]:
+        self.stage.ladder[rung].model(np.zeros((height, width, 3), np.uint8))
+        self.warmed.append(rung)
+        return [ms_to_ns(self.costs_ms[rung])]
 
     def close(self) -> None:
         self.is_closed = True
@@ -35,14 +46,14 @@ class Loaded:
 class Stand:
     """A live stream over a scripted source."""
 
-    def __init__(self, *loaded: Loaded, budget_ms: float = 10_000) -> None:
+    def __init__(self, *loaded: Loaded, budget_ms: float = 10_000, **more: Any) -> None:
         self.clock = MonotonicClock()
         self.device = CpuDevice(self.clock, 2)
         self.pipeline = Pipeline(self.device, self.clock)
         self.source: ScriptedSource
         loaders = [lambda one=one: one for one in loaded]
         self.stream = LiveStream(
-            StreamParts("s", ms_to_ns(budget_ms), loaders, self._open), self.pipeline, self.device, self.clock
+            StreamParts("s", ms_to_ns(budget_ms), loaders, self._open, **more), self.pipeline, self.device, self.clock
         )
 
     def _open(self, emit: Callable[..., None]) -> ScriptedSource:
@@ -92,7 +103,7 @@ async def test_frames_before_the_models_are_warm_are_counted_as_warming(stands: 
 
 async def test_frames_past_their_deadline_are_shown_as_late(stands: list[Stand]) -> None:
     slow = Loaded("style", StageKind.GENERATE, lambda image: time.sleep(0.03) or image)
-    stand = await Stand(slow, budget_ms=5).open()
+    stand = await Stand(slow, budget_ms=5, allow_late=True).open()
     stands.append(stand)
     await stand.show(4)
     counts = stand.stream.counts
@@ -168,3 +179,83 @@ async def test_status_can_be_asked_for_after_the_stop() -> None:
 )
 def test_viewers_see_the_name_of_a_models_file_and_not_its_folder(said: str | None, shown: str | None) -> None:
     assert without_folders(said) == shown
+
+
+def half(image: np.ndarray) -> np.ndarray:
+    return np.full_like(image, 100)
+
+
+def broken(image: np.ndarray) -> np.ndarray:
+    raise RuntimeError("does not compile")
+
+
+async def test_lighter_variants_are_compiled_while_the_stream_plays_and_then_ready(stands: list[Stand]) -> None:
+    loaded = Loaded("style", StageKind.GENERATE, double, lighter=(Variant("half", 0.5, half),), costs_ms=(4, 2))
+    stand = await Stand(loaded).open()
+    stands.append(stand)
+    assert loaded.warmed == [0, 1]
+    [stage] = stand.stream.status()["stages"]
+    assert [rung["ready"] for rung in stage["ladder"]] == [True, True]
+    assert [rung["quality"] for rung in stage["ladder"]] == [1.0, 0.5]
+
+
+async def test_a_lighter_variant_that_does_not_compile_is_left_out(stands: list[Stand]) -> None:
+    lighter = (Variant("broken", 0.8, broken), Variant("half", 0.5, half))
+    stand = await Stand(Loaded("style", StageKind.GENERATE, double, lighter=lighter, costs_ms=(4, 3, 2))).open()
+    stands.append(stand)
+    [stage] = stand.stream.status()["stages"]
+    assert [rung["ready"] for rung in stage["ladder"]] == [True, False, False]
+    await stand.show(3)
+    assert stand.stream.counts.shown == 3
+
+
+async def test_a_stream_too_slow_even_at_its_lightest_is_refused_with_the_numbers(stands: list[Stand]) -> None:
+    loaded = Loaded("style", StageKind.GENERATE, double, lighter=(Variant("half", 0.5, half),), costs_ms=(400, 200))
+    stand = await Stand(loaded, budget_ms=150).open()
+    stands.append(stand)
+    status = stand.stream.status()
+    assert not status["ready"]
+    assert "takes 200 ms, and the budget is 150 ms" in status["admission"]["reason"]
+    assert status["problem"] == f"refused: {status['admission']['reason']}"
+    await stand.show(2)
+    assert stand.stream.counts.dropped == {"warming": 1, "refused": 2}
+
+
+async def test_a_stream_that_fits_at_its_lightest_is_not_refused(stands: list[Stand]) -> None:
+    loaded = Loaded("style", StageKind.GENERATE, double, lighter=(Variant("half", 0.5, half),), costs_ms=(400, 20))
+    stand = await Stand(loaded, budget_ms=150).open()
+    stands.append(stand)
+    status = stand.stream.status()
+    assert (status["ready"], status["admission"]) == (True, None)
+    assert [rung["ready"] for rung in status["stages"][0]["ladder"]] == [True, True]
+
+
+class Account:
+    """A recorder that remembers."""
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+        self.is_closed = False
+
+    def add(self, record: Any) -> None:
+        self.records.append(record)
+
+    def status(self) -> dict[str, Any]:
+        return {"records": len(self.records)}
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        self.is_closed = True
+
+
+async def test_a_recorder_is_told_everything_and_closed_at_the_end() -> None:
+    account = Account()
+    stand = await Stand(Loaded("style", StageKind.GENERATE, double), recorder=account).open()
+    await stand.show(3)
+    assert stand.stream.status()["recording"] == {"records": len(account.records)}
+    await stand.stream.stop()
+    stand.device.close()
+    kinds = [type(record).__name__ for record in account.records]
+    assert kinds[0] == "RunInfo"
+    assert [kinds.count(kind) for kind in ("Arrival", "Cost", "Outcome")] == [3, 3, 3]
+    assert account.records[0].stages[0].name == "style"
+    assert account.is_closed
