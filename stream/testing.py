@@ -27,7 +27,7 @@ _PROPERTY = "livelens"  # of a test's report: what a replay found; pytest-xdist 
 _UPDATE, _REPORTS = "--livelens-update-baselines", "--livelens-reports"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # an assertion that fails would print every frame
 class Replayed:
     """A replay. `summary` is what docs/replay-json.md describes; `comparisons` is None without a baseline."""
 
@@ -51,7 +51,7 @@ class Replayed:
         return float(self.summary["fps"]["shown"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LatencyReplay:
     """What the fixture gives: call it with a recording, or any video file."""
 
