@@ -11,10 +11,10 @@ recognised, and beside the picture how many milliseconds each step took against 
 import argparse
 import logging
 
+from stream.address import sample_clip
 from stream.app import run
 from stream.camera import first_camera
 from stream.config import ServeConfig, StreamConfig
-from stream.source import sample_clip
 
 
 def main() -> int:

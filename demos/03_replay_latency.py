@@ -10,10 +10,10 @@ code is 1 when frames came late more often than allowed, so a script or CI can u
 import argparse
 from pathlib import Path
 
+from stream.address import sample_clip
 from stream.config import StreamConfig
 from stream.recording import open_recording
 from stream.replay import Pace, Wish, replay
-from stream.source import sample_clip
 from stream.summary import summarize
 from stream.tables import print_replay
 from stream.verdict import Limits, failures

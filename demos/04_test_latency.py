@@ -11,7 +11,7 @@ pytest finds the fixture `latency_replay` by itself once Livelens is installed. 
 goes on from here: recordings of your own camera, baselines, CI.
 """
 
-from stream.source import sample_clip
+from stream.address import sample_clip
 
 # Of your own: "clips/gate.mkv", from this file's folder on. `livelens record camera:0 clips/gate.mkv --seconds 20`
 CLIP = sample_clip().address

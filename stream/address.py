@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -18,7 +19,7 @@ MAX_TEST_FPS = 240.0
 
 FORMS = (
     "camera:0, /dev/video0, rtsp://HOST/PATH, http://HOST/PATH, a video file, a folder of pictures, "
-    "test:640x360@30 or browser"
+    "test:640x360@30, sample: or browser"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)  # two letters at least: C:\ is no scheme
 _TEST = re.compile(r"(?:(\d{1,5})x(\d{1,5}))?(?:@(\d{1,4}(?:\.\d{1,3})?))?")
@@ -77,6 +78,8 @@ def parse_source(text: str) -> SourceSpec:
     prefix, colon, rest = text.partition(":")
     if colon and prefix.lower() in _WORDS:
         return _WORDS[prefix.lower()](text, rest)
+    if text.lower() in ("sample", "sample:"):
+        return sample_clip()
     if text.lower() == "browser":
         return SourceSpec(SourceKind.BROWSER, text, "browser", "")
     if re.fullmatch(r"/dev/video\d+", text):
@@ -202,6 +205,12 @@ def _parse_path(text: str, path_text: str) -> SourceSpec:
         raise ConfigError(f"{text}: there is no such file or folder{where}; a source is {FORMS}")
     kind = SourceKind.FOLDER if path.suffix.lower() in PICTURE_SUFFIXES else SourceKind.FILE
     return SourceSpec(kind, text, text, str(path.resolve()))
+
+
+def sample_clip() -> SourceSpec:
+    """Return the clip that comes with the program: for a first look without a camera."""
+    clip = str(files("stream") / "sample" / "sample.mp4")
+    return SourceSpec(SourceKind.FILE, clip, clip, clip)
 
 
 _WORDS: dict[str, Callable[[str, str], SourceSpec]] = {"camera": _parse_camera, "test": _parse_test}

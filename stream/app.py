@@ -5,7 +5,6 @@ import errno
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
 
 from aiohttp import web
@@ -16,7 +15,7 @@ from stream.config import ServeConfig, cache_dir
 from stream.coststore import load_costs, save_costs
 from stream.device import open_device, run_aside
 from stream.errors import ConfigError
-from stream.lag import LoopLag
+from stream.lag import LoopLag, hand_over_often
 from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.port import is_loopback
@@ -27,13 +26,12 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25  # how often stuck lanes are looked for
 STOP_TIMEOUT_S = 4.0  # everything must be closed within five seconds of Ctrl-C
-SWITCH_INTERVAL_S = 0.001  # threads hand the interpreter over this often: a frame must not wait 5 ms, Python's default
 
 
 def run(config: ServeConfig, on_ready: Callable[[str], None] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; return the exit code. Raises ConfigError when it cannot start."""
     logging.getLogger("aioice").setLevel(logging.WARNING)  # its INFO is a line per candidate pair
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    hand_over_often()
     with asyncio.Runner() as runner:
         return runner.run(_serve(config, on_ready or _print_address))
 

@@ -34,8 +34,8 @@ class _Rendition:
 class Broadcast:
     """Draws, encodes once per codec, and hands the packets to every viewer.
 
-    `on_sent(frame)` is called on the loop once a frame has left for all viewers; `on_dropped(frame, reason)`
-    when one never will.
+    `bound` is how many frames may wait for the encoder. `on_sent(frame)` is called on the loop once a frame has left
+    for all viewers; `on_dropped(frame, reason)` when one never will.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Broadcast:
         on_sent: Callable[[Frame], None],
         on_dropped: Callable[[Frame, DropReason], None],
         fps: float = 30.0,
+        bound: int = 1,
     ) -> None:
         self.name = name
         self.codecs: frozenset[str] = frozenset()  # watched now; read by the encoder thread
@@ -55,7 +56,7 @@ class Broadcast:
         self._composer = composer
         self._on_sent = on_sent
         self._on_dropped = on_dropped
-        self._inbox: Mailbox[Frame] = Mailbox()
+        self._inbox: Mailbox[Frame] = Mailbox(bound)
         self._feeds: set[Feed] = set()
         self._renditions: dict[str, _Rendition] = {"H264": _Rendition(), "VP8": _Rendition()}
         self._epoch_ns: int | None = None  # capture time of the first frame: zero of the RTP timestamps
@@ -72,10 +73,6 @@ class Broadcast:
         """Hand over a finished frame; never blocks. Loop only."""
         if (replaced := self._inbox.put(frame)) is not None:
             self._on_dropped(replaced, DropReason.ENCODER_BUSY)
-
-    def has_room(self) -> bool:
-        """Whether a frame put now would push no other out."""
-        return self._inbox.peek() is None
 
     def make_feed(self, codec: str) -> Feed:
         """Return a feed for a viewer that is still connecting; it gets nothing until `add_viewer`."""

@@ -159,8 +159,8 @@ def _from_options(server: dict[str, Any], stream: dict[str, Any]) -> "ServeConfi
 
 def _choose_source() -> str:
     """Return the first camera, else the sample clip, and say which and why."""
+    from stream.address import sample_clip
     from stream.camera import first_camera
-    from stream.source import sample_clip
 
     camera = first_camera()
     if camera is not None:
@@ -182,7 +182,7 @@ def _warn_when_open(host: str) -> None:
 
 def _say(text: str) -> None:
     """Tell a person something on stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(text)
 
 
 latency_cli.register(app)

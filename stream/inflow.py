@@ -25,6 +25,7 @@ from stream.view import Choice, DropReason, Plan, RungView, StageKind, StageView
 
 log = logging.getLogger(__name__)
 
+DOWNSTREAM = 2  # frames that offline work lets wait for the encoder, or be in it
 MAX_TICKETS = 8  # frames of one stream between the mailbox and the output; more wait, and are superseded
 INTERVALS = 8  # arrival intervals whose median is the source's frame interval
 AWAY = 2  # frame intervals without a frame after which a stream's turns lapse
@@ -184,7 +185,7 @@ class Inflow:
         frame = self.inbox.peek()
         if frame is None or len(self.tickets) >= MAX_TICKETS:
             return None
-        if self.terms.waits and (self.tickets or self._downstream > 1):
+        if self.terms.waits and (self.tickets or self._downstream >= DOWNSTREAM):
             return None
         if self._view is None or self._view.seq != frame.seq:
             self._note_early(frame)

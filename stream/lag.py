@@ -1,9 +1,17 @@
 """How late the event loop is: what blocks it blocks every viewer, so it is measured all the time."""
 
+import sys
+
 from stream.clock import NS_PER_MS, Clock, ns_to_ms
 from stream.stats import Distribution
 
+SWITCH_INTERVAL_S = 0.001  # threads hand the interpreter over this often: a frame must not wait 5 ms, Python's default
 PROBE_EVERY_NS = 20 * NS_PER_MS  # 50 probes a second see a block of 20 ms or more, and cost nothing
+
+
+def hand_over_often() -> None:
+    """Have threads hand over the interpreter every millisecond. For the whole process; of every real-time command."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
 class LoopLag:

@@ -18,6 +18,7 @@ FORMS = (
     ("https://example.org/live.m3u8", "HLS, MJPEG or MP4 over http:// or https://"),
     ("talk.mp4", "a file, at the speed it was recorded; starts again at its end (--no-loop: ends)"),
     ("holiday/", "a folder of pictures, in the order of their names"),
+    ("sample:", "the clip that comes with the program: twelve seconds, for a first look without a camera"),
     ("test:640x360@30", "a moving test pattern with the frame number in it; test: alone will do"),
     ("browser", "waits for a publisher; sending a browser's camera comes with a later release"),
 )

@@ -15,7 +15,7 @@ from stream.compose import Composer
 from stream.device import Device, run_aside
 from stream.errors import StreamError
 from stream.frame import Frame
-from stream.inflow import NO_TERMS, Inflow, Terms
+from stream.inflow import DOWNSTREAM, NO_TERMS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.promise import ask, asks, describe
 from stream.run import RunInfo, RunLog
@@ -270,7 +270,8 @@ class LiveStream:
         if any(stage.kind is StageKind.RECOGNIZE for stage in stages):
             await run_aside(self._clock, composer.warm)
         fps = self._source.status().fps_measured or 30.0
-        self.broadcast = Broadcast(self.name, self._clock, composer, self._on_sent, self._on_dropped, fps)
+        bound = DOWNSTREAM if self._parts.terms.waits else 1
+        self.broadcast = Broadcast(self.name, self._clock, composer, self._on_sent, self._on_dropped, fps, bound)
         terms = self._parts.terms
         if self._parts.recorder is not None:
             terms = replace(terms, log=self._parts.recorder)

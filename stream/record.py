@@ -10,6 +10,7 @@ from stream.config import StreamConfig
 from stream.device import open_device
 from stream.errors import ConfigError
 from stream.headless import pause, play_out
+from stream.lag import hand_over_often
 from stream.live import LiveStream, StreamLog
 from stream.pipeline import Pipeline
 from stream.source import SourceState, parse_source
@@ -26,6 +27,7 @@ def record_until(
     With it comes "is_warm": whether models ran at all. `tell` is called once it is clear that the command goes on.
     Blocks; owns an event loop. Raises ConfigError for a file that cannot be made, or a source that gives nothing.
     """
+    hand_over_often()
     with asyncio.Runner() as runner:
         return runner.run(_record(config, device, seconds, tell))
 

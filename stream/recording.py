@@ -9,6 +9,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 
+from stream.address import sample_clip
 from stream.errors import ConfigError
 from stream.run import PacketArrival, Run, read_run
 from stream.tape import SIDE_SUFFIX, SUFFIX, side_path
@@ -84,6 +85,8 @@ def cut(run: Run, packets: int) -> Run:
 
 
 def _clip_of(path: Path) -> Path:
+    if str(path) in ("sample", "sample:"):
+        return Path(sample_clip().target)
     if not path.name.endswith(SIDE_SUFFIX):
         return path
     if not path.is_file():

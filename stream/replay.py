@@ -15,6 +15,7 @@ from stream.costs import CostBook
 from stream.device import open_device
 from stream.errors import ConfigError
 from stream.headless import ENDED, first_size, play_out
+from stream.lag import hand_over_often
 from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.policies import policy
@@ -35,7 +36,7 @@ class Pace(StrEnum):
 
     RECORDED = "recorded"  # packets come when they came
     REALTIME = "realtime"  # packets come by their timestamps, as from a camera
-    MAX = "max"  # as fast as the pipeline takes them; nothing is superseded
+    MAX = "max"  # as fast as the pipeline takes them: every model on every frame, at its best; nothing is dropped
     VIRTUAL = "virtual"  # recorded arrivals and costs on a virtual clock
 
 
@@ -71,6 +72,7 @@ def replay(wish: Wish, tell: Tell) -> Run:
     check_wish(wish)
     if wish.pace is Pace.VIRTUAL:
         return replay_virtual(wish, tell)
+    hand_over_often()
     with asyncio.Runner() as runner:
         return runner.run(_replay_live(wish, tell))
 
@@ -130,7 +132,8 @@ async def _replay_live(wish: Wish, tell: Tell) -> Run:
     config = wish.config.model_copy(update={"source": str(wish.recording.clip), "loop": wish.loops})
     parts = stream_parts(config, device, clock, play_as)
     height, width = await first_size(parts, clock)
-    pipeline = Pipeline(device, clock)
+    scheduler = policy("newest", device.capacity) if wish.pace is Pace.MAX else None  # every stage on every frame
+    pipeline = Pipeline(device, clock, scheduler=scheduler)
     stream = LiveStream(parts, pipeline, device, clock)
     stream.set_size(height, width)
     total = wish.recording.packets * wish.loops

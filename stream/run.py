@@ -266,6 +266,8 @@ def _build(kind: type, found: dict[str, Any]) -> Record:
         found["stages"] = tuple(_stage(stage) for stage in found["stages"])
     elif kind is Cost:
         found["seqs"] = tuple(found["seqs"])
+    elif kind is PacketArrival and not isinstance(found.get("is_keyframe", False), bool):
+        raise TypeError(f"is_keyframe is {found['is_keyframe']!r}, not true or false")
     elif kind is Outcome:
         found["decisions"] = {name: Decision(**one) for name, one in found["decisions"].items()}
     record: Record = kind(**found)

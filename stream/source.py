@@ -36,7 +36,6 @@ __all__ = [
     "SourceStatus",
     "open_source",
     "parse_source",
-    "sample_clip",
 ]
 
 log = logging.getLogger(__name__)
@@ -395,10 +394,3 @@ def _pace(spec: SourceSpec, schedule: Sequence[int] | None, is_paced: bool) -> "
     if spec.kind not in (SourceKind.FILE, SourceKind.FOLDER, SourceKind.TEST):
         raise ConfigError(f"{spec.display}: {spec.kind} comes at its own pace; only a recording can go faster")
     return AtOnce()
-
-
-def sample_clip() -> SourceSpec:
-    """Return the clip that comes with the program: for a first look without a camera."""
-    from importlib.resources import files
-
-    return parse_source(str(files("stream") / "sample" / "sample.mp4"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from stream.source import sample_clip
+from stream.address import sample_clip
 from tests.browser.conftest import launch_chromium
 from tests.server import ROOT, Served, serve
 

@@ -137,3 +137,10 @@ def test_the_spec_does_not_print_its_secret() -> None:
 def test_importing_the_contract_loads_no_decoder() -> None:
     code = "import sys, stream.source; print([m for m in ('av', 'cv2', 'numpy', 'torch') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("text", ["sample", "sample:", "SAMPLE:"])
+def test_sample_is_the_clip_that_comes_with_the_program(text: str) -> None:
+    spec = parse_source(text)
+    assert spec.kind is SourceKind.FILE
+    assert Path(spec.target).name == "sample.mp4" and Path(spec.target).is_file()

@@ -158,7 +158,6 @@ def test_at_full_speed_no_frame_makes_way_for_a_newer_one(media: Media) -> None:
     assert "superseded" not in dropped and "no_time" not in dropped
 
 
-@pytest.mark.xfail(strict=False, reason="Inflow.waiting lets two frames be behind it, and the encoder holds one")
 def test_at_full_speed_every_frame_is_shown(media: Media) -> None:
     assert summarize(play(media("base.mp4"), Pace.MAX, 10))["frames"]["shown"] == 600
 

@@ -12,12 +12,12 @@ import pytest
 
 import stream.backoff
 import stream.source
-from stream.address import SourceKind, SourceSpec, parse_source
+from stream.address import SourceKind, SourceSpec, parse_source, sample_clip
 from stream.clock import MonotonicClock
 from stream.errors import ConfigError, SourceCode, SourceError
 from stream.frame import Frame
 from stream.intake import Attempt, Intake, Media, Wish
-from stream.source import Source, SourceState, SourceStatus, find_hang, open_source, sample_clip
+from stream.source import Source, SourceState, SourceStatus, find_hang, open_source
 from tests.media import Media as MakeMedia
 from tests.media import media  # noqa: F401
 from tests.play import Player, play, source_threads, stop_in_time

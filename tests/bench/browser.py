@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from stream.source import sample_clip
+from stream.address import sample_clip
 from tests.bench.rows import Row
 from tests.browser.conftest import launch_chromium
 from tests.server import Served, serve

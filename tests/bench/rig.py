@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from stream.address import sample_clip
 from stream.clock import NS_PER_S, Clock, MonotonicClock, ms_to_ns
 from stream.device import open_device
 from stream.errors import ConfigError
@@ -17,7 +18,7 @@ from stream.lag import LoopLag
 from stream.live import LiveStream, LoadedStage, StreamParts
 from stream.mailbox import Closed
 from stream.pipeline import Pipeline
-from stream.source import SourceCounters, SourceState, SourceStatus, parse_source, sample_clip
+from stream.source import SourceCounters, SourceState, SourceStatus, parse_source
 from stream.trace import Step, Trace
 
 TICKS = Fraction(1, 90_000)

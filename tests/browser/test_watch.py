@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from stream.source import sample_clip
+from stream.address import sample_clip
 from tests.rtsp import Camera
 from tests.server import Served, serve
 
