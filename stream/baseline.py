@@ -1,17 +1,15 @@
-"""Whether a run is better or worse than an earlier one, or whether nobody can tell; and how fast the machine was.
+"""Whether a run is better or worse than an earlier one, or whether nobody can tell.
 
 Every change has an interval (stream/bootstrap.py) and a tolerance; it counts only when the whole interval is past that.
 """
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import expm1, isfinite, log
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from stream.bootstrap import interval, mean, quantiles, resampled
@@ -25,8 +23,6 @@ TOLERANCE_POINTS = 0.01  # of on-time share: one frame in a hundred, three secon
 PROBE_TOLERANCE = 0.05  # the probe itself repeats within 5 %
 BEYOND = 5  # frames a run must have past a quantile for it to be more than an anecdote: 500 for a p99, 100 for a p95
 FEWEST = 30  # frames for any verdict
-PROBE_ROUNDS = 45  # of about 1 ms; the fastest counts, since other programs only ever make it slower
-PROBE_LIMIT_NS = 150_000_000  # on a machine too busy for that, fewer rounds; at least 5
 
 BETTER, WORSE, SAME, UNKNOWN, DIFFER = "better", "worse", "same", "can't tell", "decisions differ"
 _NEEDED: Mapping[str, type | tuple[type, ...]] = {
@@ -99,25 +95,6 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Compariso
     note = "; ".join([*_unlike(before, now), *([_drift_note(ratio)] if ratio else [])])
     decisions = [_decisions(before, now, note)] if is_virtual else []
     return [*decisions, *_latencies(before, now, ratio, note), _on_time(before, now, note), _fps(before, now, note)]
-
-
-def speed_probe() -> float:
-    """Return how many milliseconds this machine takes for fixed numpy and cv2 work. Blocks for about 50 ms."""
-    grain = np.arange(192 * 192, dtype=np.float32).reshape(192, 192) % 7 / 7
-    picture = np.ascontiguousarray(np.arange(360 * 640 * 3, dtype=np.uint32).reshape(360, 640, 3) % 251).astype(
-        np.uint8
-    )
-    best_ns, end_ns = 10**12, time.perf_counter_ns() + PROBE_LIMIT_NS
-    for done in range(PROBE_ROUNDS):
-        start_ns = time.perf_counter_ns()
-        if done >= 5 and start_ns > end_ns:
-            break
-        cv2.resize(cv2.GaussianBlur(picture, (7, 7), 0), (320, 180), interpolation=cv2.INTER_AREA)
-        layer = grain
-        for _ in range(3):
-            layer = np.tanh(layer @ grain * np.float32(0.01))
-        best_ns = min(best_ns, time.perf_counter_ns() - start_ns)
-    return round(best_ns / 1e6, 4)
 
 
 def _damaged(found: Mapping[str, Any]) -> list[str]:

@@ -239,7 +239,7 @@ def _refuse_with_virtual(given: dict[str, Any], no_models: bool, device: str | N
 
 def _play(wish: "Wish") -> "tuple[Run, dict[str, Any]]":
     """Replay, with progress; return the account and its summary."""
-    from stream.baseline import speed_probe
+    from stream.machine import speed_probe
     from stream.replay import Pace, replay
     from stream.summary import summarize
 

@@ -29,7 +29,7 @@ def summarize(run: Run, memory_mb: float | None = None, machine_probe_ms: float 
     """Return the run as JSON-ready data.
 
     memory_mb         highest resident memory of the process; None when not measured
-    machine_probe_ms  `stream.baseline.speed_probe()` at the time of the run; None when not measured
+    machine_probe_ms  `stream.machine.speed_probe()` at the time of the run; None when not measured
     """
     outcomes, start_ns = settled(run), first_arrival_ns(run)
     span_s = (_last_ns(run, start_ns) - start_ns) / NS_PER_S

@@ -104,7 +104,8 @@ class LatencyReplay:
         return found
 
     def _replay(self, wish: "Wish", baseline: Path | None) -> Replayed:
-        from stream.baseline import compare, load_baseline, speed_probe
+        from stream.baseline import compare, load_baseline
+        from stream.machine import speed_probe
         from stream.outputs import write
         from stream.replay import replay
         from stream.summary import summarize

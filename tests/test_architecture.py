@@ -26,7 +26,7 @@ LAYERS: tuple[set[str], ...] = (
     {"batching"},
     {"scheduler"},
     {"cause", "policies"},
-    {"summary"},
+    {"machine", "summary"},
     {"baseline", "bootstrap", "perfetto", "report"},
     {"clip", "recorder", "recording", "tape"},
     {"device", "stage", "camera", "demux", "pattern", "pictures", "readers", "source"},
