@@ -5,7 +5,7 @@ Every change has an interval (stream/bootstrap.py) and a tolerance; it counts on
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import expm1, isfinite, log
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from stream.summary import ON_TIME, QUANTILES, SCHEMA_VERSION, UNSETTLED
 TOLERANCE = 0.03
 TOLERANCE_POINTS = 0.01  # of on-time share: one frame in a hundred, three seconds apart at 30 fps
 PROBE_TOLERANCE = 0.05  # the probe itself repeats within 5 %
+OTHER_TOLERANCE = 0.10  # of all cores: a fifth of one of two; less hardly shows in a latency
 BEYOND = 5  # frames a run must have past a quantile for it to be more than an anecdote: 500 for a p99, 100 for a p95
 FEWEST = 30  # frames for any verdict
 
@@ -94,18 +95,19 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Compariso
     ratio = None if is_virtual else _probe_ratio(before, now)
     note = "; ".join([*_unlike(before, now), *([_drift_note(ratio)] if ratio else [])])
     decisions = [_decisions(before, now, note)] if is_virtual else []
-    return [*decisions, *_latencies(before, now, ratio, note), _on_time(before, now, note), _fps(before, now, note)]
+    found = [*_latencies(before, now, ratio, note), _on_time(before, now, note), _fps(before, now, note)]
+    return [*decisions, *(_doubted(one, before, now) for one in found)]
 
 
 def _damaged(found: Mapping[str, Any]) -> list[str]:
     """Return the names of fields that a comparison needs and that are missing, or not what they should be."""
     if wrong := [name for name, kind in _NEEDED.items() if not isinstance(found.get(name), kind)]:
         return wrong
-    whole, probe = found["latency_ms"].get("capture_to_send"), found.get("machine_probe_ms")
+    whole = found["latency_ms"].get("capture_to_send")
     numbers = {
         "fps": [found["fps"].get("shown")],
         "latency_ms": whole.values() if isinstance(whole, dict) else [None],
-        "machine_probe_ms": [] if probe is None else [probe],
+        **{name: [found[name]] for name in ("machine_probe_ms", "other_load") if found.get(name) is not None},
         "samples_ms": found["samples_ms"],
         "shown_at_ms": found["shown_at_ms"],
     }
@@ -137,6 +139,18 @@ def _probe_ratio(before: Mapping[str, Any], now: Mapping[str, Any]) -> float | N
 def _drift_note(ratio: float) -> str:
     word = "slower" if ratio > 1 else "faster"
     return f"this machine did fixed work {abs(ratio - 1) * 100:.0f} % {word} than at the baseline"
+
+
+def _doubted(one: Comparison, before: Mapping[str, Any], now: Mapping[str, Any]) -> Comparison:
+    """Return a comparison without its verdict when other programs had a hand in it: noise must not fail a build."""
+    old, new = before.get("other_load"), now.get("other_load")
+    if old is None or new is None or one.verdict != (WORSE if new > old else BETTER):
+        return one
+    if abs(new - old) <= OTHER_TOLERANCE:
+        return one
+    loads = f"other programs took {new * 100:.0f} % of the processor, {old * 100:.0f} % at the baseline"
+    advice = "run it again on a quiet machine" if new > old else "make the baseline again on a quiet machine"
+    return replace(one, verdict=UNKNOWN, note=_joined(f"{loads}: {advice}", one.note))
 
 
 def _decisions(before: Mapping[str, Any], now: Mapping[str, Any], note: str) -> Comparison:

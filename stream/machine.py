@@ -1,6 +1,9 @@
 """What the machine was like during a run: kept in its summary, so that a slower machine is no slower program."""
 
+import os
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +12,48 @@ import numpy as np
 # gives a program at a time, so that one that nobody interrupts is found on a loaded machine too.
 PROBE_ROUNDS = 90  # of about 0.5 ms
 PROBE_LIMIT_NS = 150_000_000  # on a machine too busy for that, fewer rounds; at least 5
+LEAST_TICKS = 50.0  # of all cores together; fewer ticks of 10 ms are too coarse to tell a share from
+STAT = Path("/proc/stat")  # Linux only
+_IDLE = (3, 4)  # places in its first line: idle, and idle while waiting for a disk
+_TOLD = 8  # user, nice, system, idle, iowait, irq, softirq, steal; time of guests is within user and nice
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """What the processor did since the machine started, in clock ticks of all cores together.
+
+    total  in all
+    busy   not idle, whoever had it: programs, the system, another machine on the same processor
+    own    in this process, and in those of its children that have ended
+    """
+
+    total: float
+    busy: float
+    own: float
+
+
+def read_ticks(stat: Path = STAT) -> Ticks | None:
+    """Return what the processor did so far; None where the system does not tell."""
+    try:
+        with stat.open(encoding="ascii") as lines:
+            told = [float(word) for word in lines.readline().split()[1 : _TOLD + 1]]
+    except (OSError, ValueError):
+        return None
+    if len(told) < _TOLD:
+        return None
+    own_s = sum(os.times()[:4])
+    return Ticks(sum(told), sum(told) - sum(told[place] for place in _IDLE), own_s * os.sysconf("SC_CLK_TCK"))
+
+
+def other_load(start: Ticks | None, end: Ticks | None) -> float | None:
+    """Return the share of all cores that other programs took between two readings, 0..1; None when not known.
+
+    A limit of a container on its processor time is no program, and is not seen.
+    """
+    if start is None or end is None or end.total - start.total < LEAST_TICKS:
+        return None
+    others = (end.busy - start.busy) - (end.own - start.own)
+    return round(min(1.0, max(0.0, others / (end.total - start.total))), 3)
 
 
 def speed_probe() -> float:

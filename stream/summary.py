@@ -25,11 +25,14 @@ _STEPS = {step.name.lower(): step for step in Step}
 T = TypeVar("T")
 
 
-def summarize(run: Run, memory_mb: float | None = None, machine_probe_ms: float | None = None) -> dict[str, Any]:
+def summarize(
+    run: Run, memory_mb: float | None = None, machine_probe_ms: float | None = None, other_load: float | None = None
+) -> dict[str, Any]:
     """Return the run as JSON-ready data.
 
     memory_mb         highest resident memory of the process; None when not measured
     machine_probe_ms  `stream.machine.speed_probe()` at the time of the run; None when not measured
+    other_load        share of all cores that other programs took meanwhile, 0..1; None when not known
     """
     outcomes, start_ns = settled(run), first_arrival_ns(run)
     span_s = (_last_ns(run, start_ns) - start_ns) / NS_PER_S
@@ -39,6 +42,7 @@ def summarize(run: Run, memory_mb: float | None = None, machine_probe_ms: float 
         "duration_s": round(span_s, 3),
         "memory_mb": memory_mb,
         "machine_probe_ms": machine_probe_ms,
+        "other_load": other_load,
         "frames": (frames := _frames(run, outcomes)),
         "fps": {name: _per_second(frames[name], span_s) for name in ("shown", "captured")},
         "ips": {name: _per_second(sum(runs.values()), span_s) for name, runs in _variants(run).items()},

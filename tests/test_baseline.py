@@ -177,6 +177,45 @@ def test_probes_that_agree_say_nothing() -> None:
     assert {one.note for one in compare(before, now)} == {""}
 
 
+@pytest.mark.parametrize(("old", "new"), [(0.02, 0.43), (0.0, 0.11)])
+def test_other_programs_that_took_the_processor_are_no_loss_of_ours(old: float, new: float) -> None:
+    ages = latencies(3000, 0.3, np.random.default_rng(8))[0]
+    before, now = summary_of(ages, other_load=old), summary_of(ages * 1.756, other_load=new)
+    now["outcomes"] = "l" * 3000
+    found = named(compare(before, now))
+    assert {found[name].verdict for name in ("p50", "p95", "p99", "on time")} == {"can't tell"}
+    assert found["p50"].note == (
+        f"other programs took {new * 100:.0f} % of the processor, {old * 100:.0f} % at the baseline: "
+        "run it again on a quiet machine"
+    )
+    assert found["p50"].change == pytest.approx(0.756, abs=0.001), "what was measured is told all the same"
+
+
+def test_baseline_of_a_loaded_machine_makes_nothing_better() -> None:
+    ages = latencies(3000, 0.3, np.random.default_rng(8))[0]
+    p50 = named(compare(summary_of(ages, other_load=0.43), summary_of(ages * 0.6, other_load=0.02)))["p50"]
+    assert (p50.verdict, "make the baseline again" in p50.note) == ("can't tell", True)
+
+
+@pytest.mark.parametrize(
+    ("times", "old", "new", "verdict"),
+    [
+        (1.1, 0.02, 0.04, "worse"),  # a loss on an equally quiet machine fails
+        (1.1, 0.40, 0.45, "worse"),
+        (1.1, 0.43, 0.02, "worse"),  # in spite of a quieter machine
+        (0.9, 0.02, 0.43, "better"),  # in spite of a busier one
+        (1.1, None, 0.43, "worse"),
+        (1.1, 0.02, None, "worse"),
+    ],
+)
+def test_verdict_stands_where_other_programs_do_not_explain_it(
+    times: float, old: float | None, new: float | None, verdict: str
+) -> None:
+    ages = latencies(3000, 0.3, np.random.default_rng(8))[0]
+    p50 = named(compare(summary_of(ages, other_load=old), summary_of(ages * times, other_load=new)))["p50"]
+    assert (p50.verdict, p50.note) == (verdict, "")
+
+
 def test_virtual_runs_are_compared_by_their_decisions_and_without_the_probe() -> None:
     ages = latencies(600, 0.3, np.random.default_rng(10))[0]
     before = summary_of(ages, pace="virtual", machine_probe_ms=1.0)
@@ -259,6 +298,7 @@ def without(name: str) -> Callable[[dict[str, Any]], str]:
         (lambda found: json.dumps(found | {"fps": {}}), "missing or damaged: fps"),
         (lambda found: json.dumps(found | {"latency_ms": {"capture_to_send": 3}}), "missing or damaged: latency_ms"),
         (lambda found: json.dumps(found | {"machine_probe_ms": "fast"}), "missing or damaged: machine_probe_ms"),
+        (lambda found: json.dumps(found | {"other_load": "much"}), "missing or damaged: other_load"),
         (lambda found: json.dumps(found | {"samples_ms": [1, None]}), "missing or damaged: samples_ms"),
         (lambda found: json.dumps(found | {"samples_ms": [float("nan")]}), "missing or damaged: samples_ms"),
     ],
