@@ -226,6 +226,31 @@ def test_virtual_runs_are_compared_by_their_decisions_and_without_the_probe() ->
     assert "decisions" not in verdicts(before, summary_of(ages))
 
 
+@pytest.mark.parametrize("frames", [1, 20, 90, 400])
+def test_virtual_runs_that_decided_alike_are_the_same_in_every_number(frames: int) -> None:
+    """Also where a run is too short for a verdict with noise, and without a single miss."""
+    ages = latencies(frames, 0.3, np.random.default_rng(10))[0]
+    run = summary_of(ages, pace="virtual")
+    found = compare(run, dict(run))
+    assert [one.name for one in found] == ["decisions", "p50", "p95", "p99", "on time", "shown"]
+    assert {(one.verdict, one.note) for one in found} == {("same", "")}
+    assert {one.change for one in found[1:]} == {0.0}
+    assert verdicts(run, run | {"budget_ms": 131.0})["p99"] == "can't tell", "another budget may change anything"
+
+
+def test_empty_virtual_runs_are_the_same() -> None:
+    empty = summarize(empty_run()) | {"pace": "virtual"}
+    assert set(verdicts(empty, dict(empty)).values()) == {"same"}
+
+
+def test_virtual_runs_that_decided_alike_have_no_noise_to_hide_a_change() -> None:
+    """Drawing became slower, and no decision depends on it."""
+    ages = np.full(90, 50.0)
+    found = named(compare(summary_of(ages, pace="virtual"), summary_of(ages * 1.04, pace="virtual")))
+    assert (found["decisions"].verdict, found["p99"].verdict, found["on time"].verdict) == ("same", "worse", "same")
+    assert found["p99"].low == found["p99"].high == found["p99"].change == pytest.approx(0.04)
+
+
 def test_runs_of_different_things_say_so() -> None:
     ages = latencies(600, 0.3, np.random.default_rng(11))[0]
     notes = {one.note for one in compare(summary_of(ages), summary_of(ages, "other.mkv", 100.0))}
