@@ -1,5 +1,6 @@
 """Predicted costs: what a stage will take, from what it took lately. Pure; no clock, no threads."""
 
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -7,6 +8,9 @@ WINDOW = 16  # samples kept: half a second at 30 fps, short enough to follow a c
 RECENT = 4  # a fall of cost is believed after this many samples in a row
 RISE = 2  # and so many in a row far above the mean are a new load, not noise
 STEP = 1.5  # far: by this factor
+JUDGED_AFTER = 8  # jobs of a variant that was taken up: then its prior is held against what they took
+CLEARLY = 1.3  # off by this factor is no noise
+MISJUDGED = 2.0  # and by more than this it is put right in steps
 FIRST = 2  # jobs of a batch that make its cost known: the first one often compiles something
 
 
@@ -30,7 +34,7 @@ class Forecast:
     prior_ns      known before the first job (warm-up, or the store of an earlier run); 0 when unknown
     """
 
-    __slots__ = ("_samples", "is_measured", "jobs", "predicted_ns", "prior_ns", "typical_ns")
+    __slots__ = ("_followed_ns", "_samples", "is_measured", "jobs", "predicted_ns", "prior_ns", "typical_ns")
 
     def __init__(self, predicted_ns: int = 0) -> None:
         self.predicted_ns = predicted_ns
@@ -38,6 +42,7 @@ class Forecast:
         self.prior_ns = predicted_ns
         self.is_measured = False  # by jobs of its own, rather than by a prior or another variant
         self.jobs = 0  # of its own, ever
+        self._followed_ns = 0  # what another variant let expect when this one was taken up; 0 once that was judged
         self._samples: deque[int] = deque(maxlen=WINDOW)
 
     def add(self, cost_ns: int) -> None:
@@ -48,6 +53,7 @@ class Forecast:
         a fall is believed within 4.
         """
         if not self.is_measured:
+            self._followed_ns = self.typical_ns if self._samples else 0
             self._samples.clear()
             self.is_measured = True
         self.jobs += 1
@@ -58,6 +64,20 @@ class Forecast:
         high = ordered[-2] if len(ordered) > 1 else ordered[-1]
         self.predicted_ns = min(high, max(samples[index] for index in range(-min(RECENT, len(samples)), 0)))
         self.typical_ns = min(self._mean_ns(), self.predicted_ns)
+        if self._followed_ns and len(samples) == JUDGED_AFTER:
+            self._judge_prior()
+
+    def _judge_prior(self) -> None:
+        """Put the prior right when the expectation from another variant was clearly off.
+
+        A prior measured while others used the machine would misjudge every change of variant for ever. A quarter of
+        it, on a scale of factors, is believed: the load may have changed just then. (Square roots, as their last
+        digit is the same on every machine.)
+        """
+        off = self.typical_ns / self._followed_ns
+        if not 1 / CLEARLY <= off <= CLEARLY:
+            self.prior_ns = max(1, round(self.prior_ns * math.sqrt(math.sqrt(min(MISJUDGED, max(1 / MISJUDGED, off))))))
+        self._followed_ns = 0
 
     def _mean_ns(self) -> int:
         """Return the mean of the window, or of its newest part when that is clearly another load."""

@@ -153,3 +153,17 @@ def test_load_is_what_jobs_take_now_by_what_they_took_at_warm_up() -> None:
     for _ in range(16):
         costs.observe(KEY, 5)
     assert costs.forecast(KEY).load == 1
+
+
+def test_a_prior_measured_under_load_is_put_right_by_use() -> None:
+    """The lighter variant was warmed while others used the machine: it seems dearer than the full one."""
+    costs, light = CostModel(), CostKey("style", "light", 360, 640, "cpu")
+    costs.expect(KEY, 100)
+    costs.expect(light, 160)
+    for _ in range(10):
+        for _ in range(20):
+            costs.observe(KEY, 100)
+        for _ in range(20):
+            costs.observe(light, 40)
+    ratio = costs.forecast(light).prior_ns / costs.forecast(KEY).prior_ns
+    assert 0.4 / 1.3 <= ratio <= 0.4 * 1.3  # nearer than that is noise

@@ -158,7 +158,7 @@ def _cost_ms(cost: Cost) -> float:
 
 
 def _light_rows(seconds: int) -> list[Row]:
-    """Return how light loads fare, without an aim: a queue that is empty on average wins some bursts, and ages frames."""
+    """Return how light loads fare, without an aim: a queue that is mostly empty wins some bursts, and ages frames."""
     rows = []
     for kind in ("constant", "bursty", "lognormal"):
         for overload in (0.5, 1):
