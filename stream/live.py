@@ -223,11 +223,16 @@ class LiveStream:
         if completed.error is not None:  # it may be better on a real picture; if not, its breaker opens
             log.warning("%s: warming %s failed: %s", self.name, loaded.stage.name, completed.error)
             return False
-        best = self._pipeline.costs.forecast(self._pipeline.cost_key(loaded.stage, 0, height, width))
-        load = best.load if rung else 1.0  # measured while the stream plays: without what others cost meanwhile
         for cost_ns in completed.value:
-            self._pipeline.expect(loaded.stage, height, width, round(cost_ns / load), rung)
+            quiet_ns = self._without_load(loaded, height, width, cost_ns, rung) if rung else cost_ns
+            self._pipeline.expect(loaded.stage, height, width, quiet_ns, rung)
         return True
+
+    def _without_load(self, loaded: LoadedStage, height: int, width: int, cost_ns: int, rung: int) -> int:
+        """Return what a lighter variant, measured while the stream plays, takes alone; no more than the next better."""
+        forecast = self._pipeline.costs.forecast
+        best, above = (forecast(self._pipeline.cost_key(loaded.stage, n, height, width)) for n in (0, rung - 1))
+        return min(round(cost_ns / best.load), above.prior_ns or cost_ns)
 
     async def _warm_lighter(self, height: int, width: int, one_at_a_time: asyncio.Lock) -> None:
         """Compile the lighter variants, while the stream plays if it does; each may be used once it is ready."""
