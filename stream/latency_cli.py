@@ -14,14 +14,11 @@ from rich.markup import escape
 from stream import latency_options as own
 from stream import options
 from stream.errors import ConfigError
-from stream.latency_options import PaceName
 from stream.outputs import check_outputs, write
 from stream.progress import Line, frames_done, note, say, warnings_held
 
 if TYPE_CHECKING:
     from stream.baseline import Comparison
-    from stream.config import StreamConfig
-    from stream.recording import Recording
     from stream.replay import Wish
     from stream.run import Run
     from stream.simulate import Result
@@ -48,10 +45,12 @@ def record(
     Killed at any moment, both files can be read.
     """
     from stream.record import record_until
+    from stream.trial import stream_config
 
     _check_number("--seconds", seconds, 0.1, 1e7)
-    given = {"recognize": recognize, "generate": generate, "budget_ms": budget, "size": size, "fps": fps}
-    config = _stream(source, given, no_models, device, record=out, loop=False, allow_late=True)
+    said = {"recognize": recognize, "generate": generate, "budget_ms": budget, "size": size, "fps": fps}
+    said["models"] = False if no_models else None
+    config = stream_config(source, said, device, record=out, loop=False, allow_late=True)
     line = Line()
     with warnings_held(line) as warnings:
 
@@ -95,23 +94,17 @@ def replay(
     Ends with 0 when everything holds, 1 when it is over the budget or worse than the baseline, 2 for bad input.
     """
     from stream.baseline import compare, load_baseline
-    from stream.replay import Pace, Wish, check_wish
+    from stream.trial import wish_for
     from stream.verdict import Limits
 
     _check_number("--max-p99", max_p99, 0.001, 1e7)
     _check_number("--min-on-time", min_on_time, 0, 100)
     check_outputs({"--json": json_file, "--html": html, "--trace": trace}, _read_files(clip, baseline))
     before = load_baseline(baseline) if baseline else None
-    given = {"recognize": recognize, "generate": generate, "budget_ms": budget, "size": size, "fps": fps}
-    given["min_quality"] = min_quality
-    if pace is PaceName.VIRTUAL:
-        _refuse_with_virtual(given, no_models, device)
-    recording = _open_recording(clip, pace)
-    config = _replay_config(recording, given, no_models, device, pace)
-    has_times = recording.run is not None and bool(recording.run.packets)
-    wish = Wish(recording, Pace(pace or ("recorded" if has_times else "realtime")), config, loop, device or "auto")
-    check_wish(wish)
-    for text in recording.notes:
+    said = {"recognize": recognize, "generate": generate, "budget_ms": budget, "size": size, "fps": fps}
+    said |= {"min_quality": min_quality, "models": False if no_models else None}
+    wish = wish_for(Path(clip), said, pace, loop, device)
+    for text in wish.recording.notes:
         note(text)
     run, summary = _play(wish)
     comparisons = compare(before, summary) if before else None
@@ -161,22 +154,6 @@ def register(app: typer.Typer) -> None:
 # Settings
 
 
-def _stream(source: str, given: dict[str, Any], no_models: bool, device: str | None, **more: object) -> "StreamConfig":
-    """Return the checked configuration of one stream."""
-    from stream.config import from_options
-    from stream.preflight import check
-
-    stream = {key: value for key, value in given.items() if value is not None}
-    if no_models:
-        if clash := next((key for key in ("recognize", "generate") if key in stream), None):
-            raise ConfigError(f"--no-models and --{clash} exclude each other; leave one out")
-        stream["models"] = False
-    server = {"port": 0} | ({"device": device} if device else {})
-    config = from_options(server, {"source": source, **stream, **more})
-    check(config)
-    return config.streams[0]
-
-
 def _check_number(option: str, value: float | None, low: float, high: float) -> None:
     """Raise ConfigError for a number outside of what makes sense; nan is, too."""
     if value is not None and not low <= value <= high:
@@ -195,62 +172,18 @@ def _read_files(clip: str, baseline: Path | None = None) -> list[Path]:
     return [given, other, *([baseline] if baseline else [])]
 
 
-def _open_recording(clip: str, pace: PaceName | None) -> "Recording":
-    from stream.recording import open_recording
-
-    return open_recording(Path(clip), require_side=pace in (PaceName.RECORDED, PaceName.VIRTUAL))
-
-
-def _replay_config(
-    recording: "Recording", given: dict[str, Any], no_models: bool, device: str | None, pace: PaceName | None
-) -> "StreamConfig":
-    """Return what to replay with: what was said, else what it was recorded with, else the defaults."""
-    from stream.clock import ns_to_ms
-    from stream.replay import recorded_models, recorded_size
-
-    run = recording.run
-    if run is not None and given["budget_ms"] is None:
-        given["budget_ms"] = ns_to_ms(run.info.budget_ns)
-    if pace is PaceName.VIRTUAL:  # nothing is loaded
-        return _stream(str(recording.clip), given, True, device, allow_late=True)
-    if run is not None and given["size"] is None:
-        given["size"] = recorded_size(run)
-    if run is not None and not (no_models or given["recognize"] or given["generate"]):
-        recognize, generate = recorded_models(run)
-        given |= {"recognize": recognize or None, "generate": generate}
-        no_models = not recognize and not generate and bool(run.arrivals)
-    return _stream(str(recording.clip), given, no_models, device, allow_late=True)
-
-
-def _refuse_with_virtual(given: dict[str, Any], no_models: bool, device: str | None) -> None:
-    """Raise ConfigError for an option that a virtual replay cannot follow."""
-    named = {"recognize": "--recognize", "generate": "--generate", "size": "--size", "fps": "--fps"}
-    found = [flag for key, flag in named.items() if given[key] is not None]
-    found += ["--no-models"] if no_models else []
-    found += ["--device"] if device else []
-    if found:
-        raise ConfigError(
-            f"--pace virtual replays what was recorded, so {found[0]} cannot be followed; take --pace recorded"
-        )
-
-
 # What is said and written
 
 
 def _play(wish: "Wish") -> "tuple[Run, dict[str, Any]]":
     """Replay, with progress; return the account and its summary."""
-    from stream.machine import speed_probe
-    from stream.replay import Pace, replay
-    from stream.summary import summarize
+    from stream.trial import run_trial
 
-    has_probe = wish.pace is not Pace.VIRTUAL
-    before_ms = speed_probe() if has_probe else 0.0
     with warnings_held() as warnings:
         with frames_done(wish.pace.value) as tell:
-            run = replay(wish, tell)
+            found = run_trial(wish, tell, has_own_process=True)
         warnings.let_out()
-    probe_ms = min(before_ms, speed_probe()) if has_probe else None
-    return run, summarize(run, _peak_mb(), probe_ms)
+    return found
 
 
 def _judge(summary: dict[str, Any], comparisons: "Sequence[Comparison] | None", limits: "Limits") -> int:
@@ -293,15 +226,3 @@ def _results_json(name: str, results: "Sequence[Result]", optimum: float | None)
 
     rows = [{k: v for k, v in asdict(replace(one, runs=())).items() if k != "runs"} for one in results]
     return {"schema_version": 1, "run": name, "optimum": optimum, "policies": rows}
-
-
-def _peak_mb() -> float | None:
-    """Return the highest resident memory of this process; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    import sys
-
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage: bytes on macOS, KiB on Linux
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)

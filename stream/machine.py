@@ -1,6 +1,7 @@
 """What the machine was like during a run: kept in its summary, so that a slower machine is no slower program."""
 
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,3 +77,13 @@ def speed_probe() -> float:
                 layer = np.tanh(layer @ grain * np.float32(0.01))
         best_ns = min(best_ns, time.perf_counter_ns() - start_ns)
     return round(best_ns / 1e6, 4)
+
+
+def peak_memory_mb() -> float | None:
+    """Return the highest resident memory of this process; None where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage: bytes on macOS, KiB on Linux
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)

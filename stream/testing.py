@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 ModelName = str | Callable[..., object]  # "boxes/coco", "path/file.py:Class", or an importable class or function
 _PROPERTY = "livelens"  # of a test's report: what a replay found; pytest-xdist and JUnit files pass it on
+_ARGUMENTS = {  # options of the command line that messages name
+    **{f"--{name}": name for name in ("recognize", "generate", "loop", "size", "fps", "device")},
+    **{"--budget": "budget_ms", "--min-quality": "min_quality", "--no-models": "no_models"},
+}
 _UPDATE, _REPORTS = "--livelens-update-baselines", "--livelens-reports"
 
 
@@ -82,22 +86,24 @@ class LatencyReplay:
         Relative paths, of models too, start at the test's own folder. Raises StreamError for what cannot be played.
         """
         __tracebackhide__ = True  # the test's own line is what a person wants to see
+        from stream.trial import wish_for
         from stream.verdict import Limits, failures
 
         wanted = [recognize] if isinstance(recognize, str) or callable(recognize) else recognize
-        given: dict[str, Any] = {"budget_ms": budget_ms, "size": size, "fps": fps, "min_quality": min_quality}
-        given["models"] = False if no_models else None
+        said: dict[str, Any] = {"budget_ms": budget_ms, "size": size, "fps": fps, "min_quality": min_quality}
+        said["models"] = False if no_models else None
         try:
             if min_on_time is not None and not (min_on_time == 0 or 1 < min_on_time <= 100):
                 raise ConfigError(f"min_on_time={min_on_time:g}: is in percent, such as 99")
-            given["recognize"] = [self._name(one) for one in wanted] or None
-            given["generate"] = generate and self._name(generate)
-            wish = _wish(self._here(clip), pace, given, loop, device)
+            said["recognize"] = [self._name(one) for one in wanted] or None
+            said["generate"] = generate and self._name(generate)
+            wish = wish_for(self._here(clip), said, pace, loop, None if device == "auto" else device)
             found = self._replay(wish, None if baseline is None else self._here(baseline))
             failed = failures(found.summary, Limits(max_p99_ms, min_on_time), found.comparisons)
             self.request.node.user_properties.append((_PROPERTY, "\n".join(_lines(found))))
             where = self._write_report(found) if failed or self.request.config.getoption(_REPORTS) else ""
         except StreamError as error:
+            error.args = (_in_python(str(error)), *error.args[1:])
             raise error.with_traceback(None) from None
         if failed:
             pytest.fail("\n".join([*(f"{found.summary['clip']}: {line}" for line in failed), where]), pytrace=False)
@@ -105,19 +111,14 @@ class LatencyReplay:
 
     def _replay(self, wish: "Wish", baseline: Path | None) -> Replayed:
         from stream.baseline import compare, load_baseline
-        from stream.machine import speed_probe
         from stream.outputs import write
-        from stream.replay import replay
-        from stream.summary import summarize
+        from stream.trial import run_trial
 
         is_update = baseline is not None and self.request.config.getoption(_UPDATE)
         if baseline and not is_update and not baseline.exists():
             raise ConfigError(f"there is no baseline {baseline} yet; make it with `pytest {_UPDATE}`, and commit it")
         before = load_baseline(baseline) if baseline and not is_update else None
-        probe_ms = None if wish.pace == "virtual" else speed_probe()
-        run = replay(wish, lambda done, total: None)
-        # The process's highest memory is that of the tests before this one as well: it stays unmeasured.
-        summary = summarize(run, None, probe_ms and min(probe_ms, speed_probe()))
+        run, summary = run_trial(wish, lambda done, total: None, has_own_process=False)  # other tests were before it
         if baseline and is_update:
             baseline.parent.mkdir(parents=True, exist_ok=True)
             write(baseline, json.dumps(summary, indent=1) + "\n")
@@ -151,33 +152,10 @@ class LatencyReplay:
         return f"{model.__module__}:{name}"
 
 
-def _wish(clip: Path, pace: str | None, given: dict[str, Any], loop: int, device: str) -> "Wish":
-    """Return what to replay, with what was said, else what it was recorded with, else the defaults."""
-    from stream.clock import ns_to_ms
-    from stream.config import from_options
-    from stream.preflight import check
-    from stream.recording import open_recording
-    from stream.replay import Pace, Wish, check_wish, recorded_models, recorded_size
-
-    if (pace is not None and pace not in list(Pace)) or loop < 1:
-        raise ConfigError(f"pace={pace!r}, loop={loop}: expected a pace of {', '.join(Pace)}, and a loop of 1 or more")
-    said = {key: value for key, value in given.items() if value is not None}
-    recording = open_recording(clip, require_side=pace in (Pace.RECORDED, Pace.VIRTUAL))
-    run = recording.run
-    recorded: dict[str, Any] = {"budget_ms": ns_to_ms(run.info.budget_ns), "size": recorded_size(run)} if run else {}
-    if pace == Pace.VIRTUAL:
-        if clash := said.keys() - {"budget_ms", "min_quality"}:
-            raise ConfigError(f"pace='virtual' replays what was recorded, so {min(clash)} cannot change")
-        recorded["models"] = False  # nothing is loaded
-    elif run and run.arrivals and not said.keys() & {"recognize", "generate", "models"}:
-        recognize, generate = recorded_models(run)
-        recorded |= {"recognize": recognize, "generate": generate, "models": bool(recognize or generate)}
-    stream = {"source": str(recording.clip), "allow_late": True, "loop": False, **recorded, **said}
-    config = from_options({"port": 0, "device": device}, stream)
-    check(config)
-    chosen = Pace(pace or ("recorded" if run and run.packets else "realtime"))
-    check_wish(wish := Wish(recording, chosen, config.streams[0], loop, device))
-    return wish
+def _in_python(message: str) -> str:
+    """Return a message of the command line with the names that a test calls things by."""
+    message = re.sub(r"(?<!\S)--pace (\w+)", r"pace='\1'", message)
+    return re.sub(r"(?<!\S)--[a-z-]+", lambda found: _ARGUMENTS.get(found[0], found[0]), message)
 
 
 def _lines(found: Replayed) -> Iterator[str]:

@@ -42,6 +42,7 @@ LAYERS: tuple[set[str], ...] = (
     {"replay", "record", "simulate"},
     {"app", "doctor"},
     {"listing", "tables", "options", "latency_options", "outputs", "preflight", "progress"},
+    {"trial"},
     {"latency_cli", "cli", "__main__"},
     {"testing"},  # a pytest plugin: beside the command line, not under it
 )
