@@ -50,7 +50,7 @@ MaxP99 = Annotated[
         "--max-p99",
         metavar="MS",
         rich_help_panel=_PASS,
-        help="p99 from capture to send. [dim]default: the budget, when nothing else must hold[/]",
+        help="p99 from capture to send. [dim]default: the budget, when nothing else must hold (max: none)[/]",
     ),
 ]
 MinOnTime = Annotated[

@@ -75,6 +75,8 @@ def verdict(summary: Mapping[str, Any]) -> str:
         text += f"; p99 {latency['p99']:.0f} of {summary['budget_ms']:.0f} ms"
     if dropped:
         text += f"; {_percent(dropped, frames['captured'])} of all frames were dropped"
+    if summary["is_complete"] is False:
+        text += f"; only {frames['captured']} of {frames['expected']} frames of the clip were played"
     return f"{text}{_most(summary['causes'], '; most misses: ')}."
 
 

@@ -26,13 +26,18 @@ T = TypeVar("T")
 
 
 def summarize(
-    run: Run, memory_mb: float | None = None, machine_probe_ms: float | None = None, other_load: float | None = None
+    run: Run,
+    memory_mb: float | None = None,
+    machine_probe_ms: float | None = None,
+    other_load: float | None = None,
+    expected_frames: int | None = None,
 ) -> dict[str, Any]:
     """Return the run as JSON-ready data.
 
     memory_mb         highest resident memory of the process; None when not measured
     machine_probe_ms  `stream.machine.speed_probe()` at the time of the run; None when not measured
     other_load        share of all cores that other programs took meanwhile, 0..1; None when not known
+    expected_frames   that the clip has to give; None when nobody knows, as of a live stream
     """
     outcomes, start_ns = settled(run), first_arrival_ns(run)
     span_s = (_last_ns(run, start_ns) - start_ns) / NS_PER_S
@@ -43,7 +48,8 @@ def summarize(
         "memory_mb": memory_mb,
         "machine_probe_ms": machine_probe_ms,
         "other_load": other_load,
-        "frames": (frames := _frames(run, outcomes)),
+        "is_complete": None if expected_frames is None else len(_seqs(run)) >= expected_frames,
+        "frames": (frames := {**_frames(run, outcomes), "expected": expected_frames}),
         "fps": {name: _per_second(frames[name], span_s) for name in ("shown", "captured")},
         "ips": {name: _per_second(sum(runs.values()), span_s) for name, runs in _variants(run).items()},
         "latency_ms": _latencies(outcomes),

@@ -82,7 +82,8 @@ class LatencyReplay:
     ) -> Replayed:
         """Replay as `livelens replay` with these options, and fail the test when something does not hold. Blocks.
 
-        Without limits and baseline, p99 must be within the budget. `min_on_time` is in percent of the shown frames.
+        Without limits and baseline p99 must be within the budget, save at pace "max"; a clip must be played to its end.
+        `min_on_time` is in percent of the shown frames.
         Relative paths, of models too, start at the test's own folder. Raises StreamError for what cannot be played.
         """
         __tracebackhide__ = True  # the test's own line is what a person wants to see

@@ -3,22 +3,28 @@
 For the command line and the pytest plugin alike. Messages name the options of the command line.
 """
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stream.clock import ns_to_ms
+from stream.clock import MonotonicClock, ns_to_ms
 from stream.config import StreamConfig, from_options
 from stream.errors import ConfigError
+from stream.frame import Frame
 from stream.machine import Ticks, other_load, peak_memory_mb, read_ticks, speed_probe
 from stream.preflight import check
 from stream.recording import Recording, open_recording
 from stream.replay import Pace, Tell, Wish, check_wish, recorded_models, recorded_size, replay
 from stream.run import Run
+from stream.source import SourceState, SourceStatus, open_source, parse_source
 from stream.summary import summarize
 
 _FLAGS = {"recognize": "--recognize", "generate": "--generate", "models": "--no-models", "size": "--size"}
 _FLAGS |= {"fps": "--fps", "device": "--device"}
+_SMALL = (64, 64)  # px; for pictures that are only counted
+_COUNTED = (SourceState.FINISHED, SourceState.ERROR)
+_LOOK_S = 0.5  # how often an end that was not told would be found
 
 
 def stream_config(source: str, said: Mapping[str, Any], device: str | None, **more: object) -> StreamConfig:
@@ -96,8 +102,53 @@ def run_trial(wish: Wish, tell: Tell, *, has_own_process: bool) -> tuple[Run, di
         tell(done, total)
 
     run = replay(wish, told)
+    load = other_load(started[0], read_ticks()) if is_real and started else None
     memory_mb = peak_memory_mb() if has_own_process else None
+    expected = expected_frames(wish, len({arrival.seq for arrival in run.arrivals}))
     if not is_real:
-        return run, summarize(run, memory_mb)
-    load = other_load(started[0], read_ticks()) if started else None
-    return run, summarize(run, memory_mb, min(before_ms, speed_probe()), load)
+        return run, summarize(run, memory_mb, expected_frames=expected)
+    return run, summarize(run, memory_mb, min(before_ms, speed_probe()), load, expected)
+
+
+def expected_frames(wish: Wish, came: int) -> int:
+    """Return how many frames a replay should have brought, of which `came` did.
+
+    Usually one for each packet. Where that is not so the clip itself is asked: decoders leave out pictures of which
+    the reference is not in the clip, and a limit of fps does so on purpose. Blocks while it is decoded.
+    """
+    if wish.pace is Pace.VIRTUAL:
+        assert wish.recording.run is not None
+        return len(wish.recording.run.arrivals) * wish.loops
+    packets = wish.recording.packets * wish.loops
+    if came == packets:
+        return packets
+    expected = _countable(wish.recording, wish.config.fps) * wish.loops
+    may_lack = wish.loops if wish.config.fps or wish.recording.is_cut_short else 0  # at seams; a last packet in half
+    return came if 0 <= expected - came <= may_lack else expected
+
+
+def _countable(recording: Recording, fps: float | None) -> int:
+    """Return how many pictures a clip has, at most `fps` a second, counting those that damage took. Decodes it all."""
+    before: list[int] = []  # packets that could not be decoded before the first picture: nothing was there to see
+    has_ended = threading.Event()
+
+    def count(frame: Frame) -> None:
+        if not before:
+            before.append(source.status().counters.decode_errors)
+
+    def look(status: SourceStatus) -> None:
+        if status.state in _COUNTED:
+            has_ended.set()
+
+    spec, clock = parse_source(str(recording.clip)), MonotonicClock()
+    options: dict[str, Any] = {"max_size": _SMALL, "fps": fps, "loop": 1, "is_paced": False}
+    source = open_source(spec, stream=recording.clip.name, clock=clock, emit=count, on_state=look, **options)
+    source.start()
+    while not has_ended.wait(_LOOK_S) and source.status().state not in _COUNTED:
+        pass  # a source gives up a reader that hangs
+    status = source.status()
+    source.stop()
+    errors = status.counters.decode_errors - sum(before)
+    is_damaged = errors > 0 or status.state is SourceState.ERROR
+    found = status.counters.frames + errors
+    return max(found, recording.packets) if is_damaged and fps is None else found  # one error may cost several

@@ -9,7 +9,7 @@ from stream.baseline import Comparison
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a replay must keep. None is no limit; without any, p99 must be within the budget."""
+    """What a replay must keep. None is no limit; without any, p99 must be within the budget, save at full speed."""
 
     max_p99_ms: float | None = None
     min_on_time_percent: float | None = None
@@ -18,14 +18,15 @@ class Limits:
 def failures(summary: Mapping[str, Any], limits: Limits, comparisons: Sequence[Comparison] | None) -> list[str]:
     """Return why a replay fails, a line each; none when it passes.
 
-    With a baseline and no limits of its own, only what got worse counts: a budget may have been missed before.
+    With a baseline and no limits of its own, only what got worse counts: a budget may have been missed before. At
+    pace max the budget is not asked for either: frames come faster than they would from a camera, and wait.
     """
     frames = summary["frames"]
+    found = [_incomplete(frames)] if summary["is_complete"] is False else []
     if not frames["shown"]:
-        return ["not one frame was shown"]
-    found = []
+        return [*found, "not one frame was shown"]
     p99 = summary["latency_ms"]["capture_to_send"]["p99"]
-    if limits == Limits() and comparisons is None:
+    if limits == Limits() and comparisons is None and summary["pace"] != "max":
         limits = Limits(max_p99_ms=summary["budget_ms"])
     if limits.max_p99_ms is not None and p99 > limits.max_p99_ms:
         found.append(f"p99 from capture to send is {p99:.1f} ms, more than {limits.max_p99_ms:g} ms")
@@ -34,6 +35,11 @@ def failures(summary: Mapping[str, Any], limits: Limits, comparisons: Sequence[C
         found.append(f"{on_time:.1f} % of the shown frames were on time, less than {limits.min_on_time_percent:g} %")
     found += [_worse(one) for one in comparisons or () if one.verdict == "worse"]
     return found
+
+
+def _incomplete(frames: Mapping[str, Any]) -> str:
+    played = f"only {frames['captured']} of {frames['expected']} frames of the clip were played"
+    return f"{played}: the rest could not be read or decoded; play it with ffplay to check it"
 
 
 def _worse(one: Comparison) -> str:

@@ -94,3 +94,11 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
     """Return a function from a file's name to its path."""
     folder = tmp_path_factory.mktemp("media")
     return lambda name: make(name, folder)
+
+
+def damage(clip: Path, first: float = 0.4, last: float = 0.6) -> None:
+    """Overwrite a part of a file, given in shares of its size, with what is no video."""
+    data = bytearray(clip.read_bytes())
+    start, end = int(len(data) * first), int(len(data) * last)
+    data[start:end] = bytes(end - start)
+    clip.write_bytes(data)

@@ -6,6 +6,7 @@ record has tests/test_record.py; what replays and simulations find have test_rep
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from stream.errors import ConfigError
 from stream.outputs import check_outputs, write
 from stream.progress import MAX_TOLD, warnings_held
 from stream.recorder import side_path
-from tests.media import Media, ffmpeg, media  # noqa: F401
+from tests.media import Media, damage, ffmpeg, media  # noqa: F401
 from tests.recorded import FRAMES, Cli, cli, make_recording, own_models, recording  # noqa: F401
 
 # ruff: noqa: F811  (pytest fixtures are imported and then named as arguments)
@@ -126,6 +127,21 @@ def test_recording_cut_short_is_played_with_a_note(recording: Path, cli: Cli) ->
     done = cli("replay", recording, *VIRTUAL)
     assert done.code == 0
     assert done.err.startswith("Note: out.mkv was cut short; what was recorded before is used\nNote: out.mkv has ")
+
+
+def test_clip_that_cannot_be_played_to_its_end_is_a_failure(media: Media, cli: Cli) -> None:
+    shutil.copy(media("base.mp4"), "broken.mp4")
+    damage(Path("broken.mp4"))
+    done = cli("replay", "broken.mp4", "--no-models", "--pace", "max", "--json", "a.json")
+    found = json.loads(Path("a.json").read_text())
+    assert (done.code, found["is_complete"], found["frames"]["expected"]) == (1, False, 60)
+    assert f"Failed: only {found['frames']['captured']} of 60 frames of the clip were played: " in done.err
+
+
+def test_at_full_speed_the_budget_is_not_judged(media: Media, cli: Cli) -> None:
+    command = ("replay", media("short.mp4"), "--no-models", "--pace", "max", "--budget", "0.01")
+    assert cli(*command).code == 0
+    assert "more than 0.01 ms" in cli(*command, "--max-p99", "0.01").err
 
 
 def test_name_with_brackets_and_colons_is_told_as_it_is(recording: Path, cli: Cli) -> None:

@@ -43,6 +43,8 @@ def test_verdict_says_the_run_in_a_sentence() -> None:
     assert verdict(found) == "97.3 % of shown frames were on time; p99 131 of 150 ms; most misses: model."
     found["frames"] |= {"on_time": 1000, "dropped": {"no_time": 1}, "captured": 1001}
     assert verdict(found).startswith("100 % of shown frames were on time; p99 131 of 150 ms; 0.1 % of all frames were")
+    found |= {"is_complete": False, "frames": found["frames"] | {"expected": 3000}}
+    assert "; only 1001 of 3000 frames of the clip were played; most misses" in verdict(found)
 
 
 @pytest.mark.parametrize(("on_time", "said"), [(99_999, "99.9 %"), (100_000, "100 %"), (1, "0.1 %"), (0, "0.0 %")])

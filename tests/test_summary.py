@@ -2,6 +2,7 @@ import json
 import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,7 @@ def test_the_numbers_of_a_small_run_are_those_counted_by_hand() -> None:
         "skipped": 0,
         "dropped": {"superseded": 1},
         "unsettled": 0,
+        "expected": None,
     }
     assert (found["duration_s"], found["fps"]) == (2.0, {"shown": 1.5, "captured": 2.0})
     assert found["variants"] == {"style": {"640 bf16": 1, "480 bf16": 1}, "boxes": {}}
@@ -69,6 +71,12 @@ def test_the_numbers_of_a_small_run_are_those_counted_by_hand() -> None:
     assert (found["samples_ms"], found["outcomes"]) == ([100.0, 170.0], "oldo")
     assert found["shown_at_ms"] == [100.0, 670.0, 2000.0]
     assert (found["memory_mb"], found["machine_probe_ms"], found["budget_ms"]) == (812.5, None, 150.0)
+
+
+@pytest.mark.parametrize(("expected", "is_complete"), [(None, None), (59, True), (60, True), (61, False)])
+def test_run_is_complete_when_every_frame_came(expected: int | None, is_complete: bool | None) -> None:
+    found = summarize(made_run(60), expected_frames=expected)
+    assert (found["frames"]["expected"], found["is_complete"]) == (expected, is_complete)
 
 
 def test_steps_are_named_and_counted_as_the_trace_does() -> None:

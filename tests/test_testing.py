@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.media import Media, media  # noqa: F401  # a fixture
+from tests.media import Media, damage, media  # noqa: F401  # a fixture
 from tests.server import ROOT
 
 pytest_plugins = "pytester"
@@ -67,7 +67,7 @@ def test_gate(latency_replay):
 
 
 def test_replay_over_its_budget_fails_and_names_the_report(project: pytest.Pytester) -> None:
-    done = run(project, call("budget_ms=0.01, pace='max'"), "--basetemp=temp")
+    done = run(project, call("max_p99_ms=0.01, pace='max'"), "--basetemp=temp")
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(
         ["gate.mp4: p99 from capture to send is * ms, more than 0.01 ms", "report: *", "numbers: *"]
@@ -78,6 +78,13 @@ def test_replay_over_its_budget_fails_and_names_the_report(project: pytest.Pytes
     )
     assert report.is_relative_to(project.path / "temp") and "<html" in report.read_text()
     assert json.loads(numbers.read_text())["clip"] == "gate.mp4"
+
+
+def test_clip_that_cannot_be_played_to_its_end_fails(project: pytest.Pytester) -> None:
+    damage(project.path / "tests" / "clips" / "gate.mp4")
+    done = run(project, call(LOOSE + ", pace='max'"))
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["gate.mp4: only * of 60 frames of the clip were played: *", "report: *"])
 
 
 def test_several_limits_are_told_together(project: pytest.Pytester) -> None:

@@ -1,5 +1,7 @@
 """trial.py: what was said, else what it was recorded with, else the defaults; and what a replay is measured with."""
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ from stream.errors import ConfigError
 from stream.machine import Ticks
 from stream.recorder import side_path
 from stream.replay import Pace, Wish
-from stream.trial import run_trial, wish_for
-from tests.media import Media, media  # noqa: F401
+from stream.trial import expected_frames, run_trial, wish_for
+from tests.media import Media, damage, ffmpeg, media  # noqa: F401
 from tests.recorded import FRAMES, make_recording, own_models, recording  # noqa: F401
 
 # ruff: noqa: F811  (pytest fixtures are imported and then named as arguments)
@@ -122,3 +124,66 @@ def test_side_file_is_needed_only_where_it_is_asked_for(recording: Path) -> None
     assert wish(recording).pace is Pace.REALTIME
     with pytest.raises(ConfigError, match="has no side file"):
         wish(recording, "recorded")
+
+
+# ---- whether all of it was played
+
+
+def played(clip: Path, pace: str | None = "max", loops: int = 1, **said: Any) -> dict[str, Any]:
+    found = wish_for(clip, {"models": False} | said, pace, loops, None)
+    return run_trial(found, lambda done, total: None, has_own_process=False)[1]
+
+
+def ends(summary: dict[str, Any]) -> tuple[int, int, bool]:
+    return summary["frames"]["captured"], summary["frames"]["expected"], summary["is_complete"]
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_clip_that_was_played_whole_is_complete(media: Media, loops: int) -> None:
+    assert ends(played(media("bframes.mp4"), loops=loops)) == (30 * loops, 30 * loops, True)
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_clip_that_cannot_be_decoded_in_the_middle_is_not_complete(media: Media, tmp_path: Path, loops: int) -> None:
+    damage(clip := Path(shutil.copy(media("base.mp4"), tmp_path)))
+    came, expected, is_complete = ends(played(clip, loops=loops))
+    assert (expected, is_complete) == (60 * loops, False)
+    assert 0 < came < 58 * loops
+
+
+def test_clip_without_its_first_keyframe_is_complete_without_what_nobody_can_show(media: Media, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.ts"
+    options = "-y -loglevel error -f lavfi -i testsrc2=s=320x180:r=30:d=2 -c:v libx264 -preset ultrafast -g 20 -bf 0"
+    subprocess.run([ffmpeg(), *options.split(), whole], check=True, timeout=60)
+    data = whole.read_bytes()
+    (late := tmp_path / "late.ts").write_bytes(data[len(data) // 10 // 188 * 188 :])
+    packets = wish(late, "max", models=False).recording.packets
+    came, expected, is_complete = ends(played(late))
+    assert (came, is_complete) == (expected, True)
+    assert came < packets, "this is what it is about"
+
+
+@pytest.mark.parametrize(("fps", "most"), [(10.0, 21), (29.0, 60), (60.0, 60)])
+def test_frames_that_a_limit_leaves_out_are_not_missing(media: Media, fps: float, most: int) -> None:
+    came, _, is_complete = ends(played(media("base.mp4"), fps=fps, loops=2))
+    assert is_complete and came <= 2 * most
+
+
+def test_damage_is_found_in_spite_of_a_limit_of_fps(media: Media, tmp_path: Path) -> None:
+    damage(clip := Path(shutil.copy(media("base.mp4"), tmp_path)))
+    assert played(clip, fps=15.0)["is_complete"] is False
+
+
+@pytest.mark.parametrize("pace", ["recorded", "virtual"])
+def test_recording_cut_short_is_complete_when_all_that_is_there_was_played(recording: Path, pace: str) -> None:
+    recording.write_bytes(recording.read_bytes()[: recording.stat().st_size * 2 // 3])
+    found = wish_for(recording, {} if pace == "virtual" else {"models": False}, pace, 1, None)
+    _, summary = run_trial(found, lambda done, total: None, has_own_process=False)
+    assert found.recording.is_cut_short and 0 < summary["frames"]["captured"] < FRAMES
+    assert summary["is_complete"] is True
+
+
+@pytest.mark.parametrize("short", [1, 20, 59])
+def test_replay_that_broke_off_is_not_complete(media: Media, short: int) -> None:
+    """Whatever stopped it: the clip itself is sound."""
+    assert expected_frames(wish(media("base.mp4"), "realtime", models=False), 60 - short) == 60

@@ -11,7 +11,7 @@ from stream.verdict import Limits, failures
 def summary(*, p99: float = 100.0, shown: int = 200, on_time: int = 198, budget: float = 150.0) -> dict[str, Any]:
     frames = {"shown": shown, "on_time": on_time, "captured": 210}
     latency = {"capture_to_send": {"p50": p99 / 2, "p95": p99, "p99": p99, "max": p99}}
-    return {"frames": frames, "budget_ms": budget, "latency_ms": latency}
+    return {"frames": frames, "budget_ms": budget, "latency_ms": latency, "is_complete": None, "pace": "recorded"}
 
 
 def compared(verdict: str, note: str = "") -> Comparison:
@@ -52,3 +52,19 @@ def test_nothing_shown_never_passes(baseline: list[Comparison] | None) -> None:
 
 def test_everything_late_fails_although_p99_is_not_asked_for() -> None:
     assert failures(summary(on_time=0), Limits(min_on_time_percent=0.1), None)
+
+
+@pytest.mark.parametrize("baseline", [None, [], [compared("better")]])
+def test_clip_that_was_not_played_to_its_end_never_passes(baseline: list[Comparison] | None) -> None:
+    broken = summary() | {"is_complete": False}
+    broken["frames"] |= {"captured": 120, "expected": 360}
+    [line] = failures(broken, Limits(max_p99_ms=1000), baseline)
+    assert line.startswith("only 120 of 360 frames of the clip were played: ")
+    assert failures(summary() | {"is_complete": True}, Limits(), baseline) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "fails"), [(Limits(), 0), (Limits(max_p99_ms=200), 1), (Limits(min_on_time_percent=100), 1)]
+)
+def test_at_full_speed_only_limits_of_its_own_are_judged(limits: Limits, fails: int) -> None:
+    assert len(failures(summary(p99=400) | {"pace": "max"}, limits, None)) == fails
