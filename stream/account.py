@@ -59,6 +59,7 @@ class Account:
             frame.deadline_ns,
             dropped=reason,
             has_skipped=has_skipped,
+            is_viewer_behind=frame.trace.is_viewer_behind,
             gap_ns=gap_ns,
             interval_ns=interval_ns,
             at_ns=at_ns,

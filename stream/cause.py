@@ -18,7 +18,7 @@ class Cause(StrEnum):
     MODEL = "model"  # it takes longer than planned, or longer than frames come
     ENCODE = "encode"  # drawing and encoding, and the way there
     NETWORK = "network"  # handing packets to the transport
-    VIEWER = "viewer"  # reported by viewers
+    VIEWER = "viewer"  # takes its packets too slowly
 
 
 _OF_STEP: dict[Step, Cause] = {
@@ -46,6 +46,7 @@ def cause_of(
     *,
     dropped: DropReason | None = None,
     has_skipped: bool = False,
+    is_viewer_behind: bool = False,
     gap_ns: int | None = None,
     interval_ns: int = 0,
     at_ns: int | None = None,
@@ -54,6 +55,7 @@ def cause_of(
 
     planned_ns   "models" and "tail", as predicted when it was taken
     has_skipped  some stage gave nothing to it
+    is_viewer_behind  a viewer still had earlier frames to take when this one was encoded
     gap_ns       from its capture to that of the frame that took its place; None when none did
     interval_ns  usual time between frames; 0 when unknown
     at_ns        when it was given up: it waited until then; None when it was not
@@ -67,7 +69,8 @@ def cause_of(
         return Cause.SOURCE if is_burst else Cause.MODEL
     sent_ns = stamps_ns.get(Step.SENT)
     if dropped is DropReason.NO_TIME or (sent_ns is not None and sent_ns > deadline_ns):
-        return _worst(stamps_ns, planned_ns, interval_ns, at_ns)
+        worst = _worst(stamps_ns, planned_ns, interval_ns, at_ns)
+        return Cause.VIEWER if worst is Cause.NETWORK and is_viewer_behind else worst
     return Cause.MODEL if has_skipped else None
 
 

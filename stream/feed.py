@@ -51,6 +51,7 @@ class Feed:
                 delivery.settle()
                 return
         self._is_waiting_for_keyframe = False
+        delivery.frame.trace.is_viewer_behind |= bool(self._items)
         self._items.append((packet, delivery))
         self._wake.set()
 

@@ -36,11 +36,12 @@ STEP_NAMES: dict[Step, str] = {
 class Trace:
     """Stamps and decisions of one frame. Each step is stamped by the thread that ends it."""
 
-    __slots__ = ("decisions", "planned_ns", "stamps_ns")
+    __slots__ = ("decisions", "is_viewer_behind", "planned_ns", "stamps_ns")
 
     def __init__(self, captured_ns: int) -> None:
         self.stamps_ns: dict[Step, int] = {Step.CAPTURED: captured_ns}
         self.decisions: dict[str, Decision] = {}  # by stage name
+        self.is_viewer_behind = False  # some viewer had not taken the frames before, when this one was encoded
         self.planned_ns: dict[str, int] = {}  # predicted when it was taken: "models", and "tail" for what follows them
 
     def stamp(self, step: Step, now_ns: int) -> None:

@@ -160,3 +160,9 @@ def test_slack_leaves_out_what_is_still_planned() -> None:
 
 def test_slack_without_a_plan_is_the_time_to_the_deadline() -> None:
     assert slack_ns({Step.CAPTURED: 0, Step.DECODED: 160}, DEADLINE, {}) == {"decode": -10}
+
+
+def test_a_frame_held_up_in_sending_behind_others_is_the_viewers_doing() -> None:
+    stamps = {Step.CAPTURED: 0, Step.DECODED: 5, Step.FINISHED: 40, Step.ENCODED: 48, Step.SENT: 400}
+    assert cause_of(stamps, PLANNED, DEADLINE) is Cause.NETWORK
+    assert cause_of(stamps, PLANNED, DEADLINE, is_viewer_behind=True) is Cause.VIEWER

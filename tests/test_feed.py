@@ -70,3 +70,16 @@ async def test_a_waiting_viewer_wakes_when_its_feed_closes() -> None:
     offers.feed.close()
     with pytest.raises(Closed):
         await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_frame_that_finds_others_before_it_says_that_a_viewer_is_behind() -> None:
+    offers = Offers()
+    offers.offer(is_keyframe=True)
+    offers.offer()
+    await offers.feed.next()
+    await offers.feed.next()
+    offers.offer()
+    await offers.feed.next()
+    await asyncio.sleep(0)
+    offers.feed.close()
+    assert [frame.trace.is_viewer_behind for frame in offers.settled] == [False, True, False]

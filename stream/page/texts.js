@@ -33,7 +33,7 @@ const CAUSE_WORDS = {
   model: "models take too long",
   encode: "drawing or encoding is slow",
   network: "the network is slow",
-  viewer: "viewers report it",
+  viewer: "a viewer takes its packets too slowly",
 };
 
 const STATE_WORDS = {
