@@ -200,6 +200,20 @@ def test_numbers_on_the_page_are_those_of_the_summary(opened: object) -> None:
 
 
 @pytest.mark.browser
+def test_what_was_planned_for_drawing_and_encoding_has_one_name(opened: object) -> None:
+    """It is one number for two steps: the bar called it "encode", and the table put it beside "compose" alone."""
+    run = made_run(60)
+    tab = opened(run, summarize(run, other_load=0.43), viewport={"width": 1280, "height": 900})  # type: ignore[operator]
+    bar = tab.page.locator("#budget .row", has_text="planned").first
+    parts = [bar.locator(".part").nth(place).get_attribute("title") for place in range(2)]
+    assert parts == ["models", "draw + encode"]
+    cell = tab.page.locator("#budget-table td[rowspan='2']")
+    assert cell.inner_text().split("\n") == ["9.0", "draw + encode"]
+    assert "43 % of the processor" in tab.text("#foot")
+    assert tab.complaints == []
+
+
+@pytest.mark.browser
 def test_keyboard_goes_from_miss_to_miss_and_zooms(opened: object) -> None:
     run = made_run(600)
     tab = opened(run, summarize(run))  # type: ignore[operator]

@@ -1,20 +1,23 @@
 // The budget by step: what was planned, what is typical, what the slow frames need.
 
-const TAIL = ["compose", "encode"]; // steps that are planned together, as "tail"
+const TAIL = ["compose", "encode"]; // steps that are planned together, as "tail": they have one number and one name
 
 function budgetRows(stepNames) {
   const typical = stepNames.map((name) => [name, summary.latency_ms[name].p50]);
   const slow = stepNames.map((name) => [name, summary.latency_ms[name].p95]);
-  const planned = Object.entries(data.planned_ms).map(([name, value]) => [name === "tail" ? "encode" : name, value]);
+  const planned = Object.entries(data.planned_ms);
   const rows = [["typical (p50)", typical], ["slow (p95 each)", slow]];
   return planned.length ? [["planned", planned], ...rows] : rows;
 }
 
 function plannedCell(name, stepNames) {
-  const cell = (value, rows = 1) => element("td", { kind: "number", rowspan: rows > 1 ? rows : null, text: value === undefined ? "" : ms(value) });
+  const cell = (value, ...more) => element("td", { kind: "number" }, value === undefined ? "" : ms(value), ...more);
   const together = TAIL.filter((one) => stepNames.includes(one));
   if (!together.includes(name) || data.planned_ms.tail === undefined) return [cell(data.planned_ms[name])];
-  return name === together[0] ? [cell(data.planned_ms.tail, together.length)] : [];
+  if (name !== together[0]) return [];
+  const both = cell(data.planned_ms.tail, element("span", { kind: "words together", text: stepName("tail") }));
+  if (together.length > 1) both.setAttribute("rowspan", together.length);
+  return [both];
 }
 
 function budgetTable(stepNames) {
@@ -42,7 +45,7 @@ function startBudget() {
   const sum = (steps) => steps.reduce((all, [, value]) => all + value, 0);
   const highest = Math.max(budget * 1.12, ...rows.map(([, steps]) => sum(steps) * 1.03));
   const scale = 100 / highest;
-  const words = (name, value) => (value * scale > 9 ? named(name) : "");
+  const words = (name, value) => (value * scale > 9 ? stepName(name) : "");
   byId("budget-note").textContent = "median planned, typical and p95 milliseconds of each step; p95 of the steps do not add up to the p95 of frames";
   byId("budget").append(
     element(

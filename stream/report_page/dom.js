@@ -40,6 +40,7 @@ function percent(part, whole) {
 const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 const total = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
 const named = (name) => name.replaceAll("_", " ");
+const stepName = (name) => (name === "tail" ? "draw + encode" : named(name)); // "tail" is what was planned for both
 const why = (name) => (Object.hasOwn(data.words, name) ? data.words[name] : "");
 
 // Colours: canvases need values, everything else takes the names.

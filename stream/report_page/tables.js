@@ -114,6 +114,7 @@ function startFoot() {
     ["versions", versions],
     ["memory", summary.memory_mb === null ? "" : `${ms(summary.memory_mb)} MB at most`],
     ["machine probe", summary.machine_probe_ms === null ? "" : `${summary.machine_probe_ms.toFixed(2)} ms for a fixed piece of work`],
+    ["other programs", summary.other_load === null ? "" : `${(summary.other_load * 100).toFixed(0)} % of the processor meanwhile`],
     ["decisions", summary.decisions_sha256],
   ].filter(([, value]) => value);
   byId("foot").append(element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])));

@@ -6,7 +6,7 @@ function parts(steps, scale, words = () => "") {
   return steps
     .filter(([, value]) => value > 0)
     .map(([name, value]) =>
-      element("span", { kind: "part", swatch: stepColour(name), style: { width: `${Math.max(0, value * scale)}%` }, text: words(name, value) }),
+      element("span", { kind: "part", swatch: stepColour(name), style: { width: `${Math.max(0, value * scale)}%` }, text: words(name, value), title: stepName(name) }),
     );
 }
 
