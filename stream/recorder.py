@@ -164,7 +164,7 @@ class Recorder:
             self._stop(f"{self._tape.path.name}: {error.strerror or error}")
         except Exception as error:  # the task boundary: whatever went wrong ends the recording and not the stream
             log.exception("%s: the recording failed in a way nobody foresaw", self._name)
-            self._stop(f"{type(error).__name__}: {error}")
+            self._stop(f"{type(error).__name__}; the log has more")  # its text may name folders
 
     def _write_all(self) -> None:
         while True:
@@ -189,6 +189,9 @@ class Recorder:
         self._error = why
         log.error("%s: recording has stopped: %s; kept: %s", self._name, why, self._tape.text())
         self._box.close()
+        for item in self._box.drain():  # what waits would be held until the stream ends
+            self._gone(item)
+            self._lose(item)
         self._tape.abandon()
 
     def _warn(self) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from av.packet import Packet
 
 from stream.clip import Clip, ClipTime, PictureEncoder, copied
 from stream.clock import NS_PER_S, Clock
-from stream.errors import ConfigError, StreamError
+from stream.errors import ConfigError, SinkError, StreamError
 from stream.frame import Picture
 from stream.run import PacketArrival, Record, RunInfo, to_line
 from stream.tap import Track
@@ -38,14 +37,24 @@ def reserve(clip: Path) -> None:
         if path.exists():
             raise ConfigError(f"{path} exists; choose another name or delete it")
     try:
-        clip.open("xb").close()
-        side.open("xb").close()
+        _make_both(clip)
+    except FileExistsError as error:  # a link to nothing, or made by another program meanwhile
+        raise ConfigError(f"{error.filename} exists; choose another name or delete it") from None
     except FileNotFoundError:
         raise ConfigError(f"{clip}: there is no folder {clip.parent}; make it first") from None
     except OSError as error:
-        with suppress(OSError):
-            clip.unlink(missing_ok=True)
         raise ConfigError(f"{clip}: cannot be written: {error.strerror}; choose another folder") from error
+
+
+def _make_both(clip: Path) -> None:
+    """Make clip and side file, empty; neither when one cannot be made. Raises OSError."""
+    clip.open("xb").close()
+    try:
+        side_path(clip).open("xb").close()
+    except OSError:
+        with suppress(OSError):
+            clip.unlink()  # made here; what was there before is never touched
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +206,24 @@ class Tape:
         assert self._clip is not None
         self._clip.close()
         self._side.close()
+        path = self._reserve_next()  # first of all: when it fails, the clip so far stays as it is
         self._clip, self._before_s, self._time = None, self.seconds, ClipTime(is_live=True)
-        self.path = next(path for path in self._next_paths() if not path.exists() and not side_path(path).exists())
-        reserve(self.path)
+        self.path = path
         self._side = self._open_side()
         log.info("%s: the source has changed its video; recording goes on in %s", self.info.stream, self.path.name)
 
-    def _next_paths(self) -> Iterator[Path]:
+    def _reserve_next(self) -> Path:
+        """Make the next pair of files whose names are free, and return the clip. Raises SinkError."""
         for number in itertools.count(2):
-            yield self._first_path.with_name(f"{self._first_path.stem}-{number}{SUFFIX}")
+            path = self._first_path.with_name(f"{self._first_path.stem}-{number}{SUFFIX}")
+            try:
+                _make_both(path)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise SinkError(f"{path.name}: cannot be made: {error.strerror}") from error
+            return path
+        raise AssertionError("numbers have no end")
 
     def _open_side(self) -> TextIO:
         side = side_path(self.path).open("a", encoding="utf-8")

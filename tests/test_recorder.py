@@ -1,8 +1,10 @@
 """Recording: what is in the files, whatever the source, the disk or the power does."""
 
+import errno
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 
 from stream import recorder as recorder_module
+from stream import tape as tape_module
 from stream.clip import Clip
 from stream.clock import NS_PER_S, MonotonicClock, VirtualClock
 from stream.errors import ConfigError
@@ -262,6 +265,74 @@ def test_a_name_that_cannot_be_recorded_to_is_refused_at_once(
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ([taken] if taken else [])
     assert not taken or (tmp_path / taken).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.livelens.jsonl"])
+def test_a_link_to_nothing_is_refused_and_kept(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("elsewhere/gone")
+    with pytest.raises(ConfigError, match=f"{name} exists; choose another name or delete it"):
+        record(tmp_path / "out.mkv")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).is_symlink()
+
+
+def test_a_file_another_program_makes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out.mkv").write_text("theirs")
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # as it was a moment before
+    with pytest.raises(ConfigError, match=r"out\.mkv exists"):
+        record(tmp_path / "out.mkv")
+    assert (tmp_path / "out.mkv").read_text() == "theirs"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_is_gone_is_not_told_of(media: Media, tmp_path: Path) -> None:
+    """The status is shown to everybody who may see the page."""
+    folder = tmp_path / "secret"
+    folder.mkdir()
+    recorder = record(folder / "out.mkv")
+    feed(recorder, media("short.mp4"), last=5)
+    wait_taken(recorder)
+    shutil.rmtree(folder)
+    recorder.seam()
+    feed(recorder, media("base.mp4"), last=5)
+    recorder.close()
+    assert recorder.status()["error"] == "out-2.mkv: cannot be made: No such file or directory"
+
+
+def test_the_clip_so_far_is_kept_when_the_next_cannot_be_made(
+    media: Media, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = record(out)
+    feed(recorder, media("short.mp4"), last=5)
+    wait_taken(recorder)
+    monkeypatch.setattr(tape_module, "_make_both", no_space)
+    feed(recorder, media("base.mp4"), last=5)
+    recorder.close()
+    assert recorder.status()["error"] == "out-2.mkv: cannot be made: No space left on device"
+    assert pictures(out) == len(run_of(out).packets) == 5
+
+
+def no_space(path: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def test_what_waits_when_recording_stops_is_let_go_and_counted(
+    media: Media, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+    monkeypatch.setattr(Clip, "write", lambda *_: hangs.wait(30) and no_space(out))
+    recorder = record(out)
+    feed(recorder, media("short.mp4"), last=1)
+    wait_taken(recorder)
+    feed(recorder, media("short.mp4"), first=1)
+    recorder.add(Arrival(0, 0, 5, 9, 180, 320))
+    hangs.set()
+    recorder._thread.join(10)
+    status = recorder.status()
+    assert "No space left on device" in str(status["error"])
+    assert (status["lost"], status["lost_records"]) == (14, 1)
+    assert (recorder._box.stats().depth, recorder._waiting_bytes) == (0, 0)
+    recorder.close()
 
 
 def test_a_disk_that_hangs_blocks_nobody_and_recording_goes_on_at_a_keyframe(
