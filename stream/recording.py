@@ -22,7 +22,7 @@ class Recording:
     """A recording that can be replayed.
 
     clip          the video
-    run           its side file, cut to the packets that the clip has; None when there is none
+    run           its side file, cut to the packets that the clip has (it may have more); None when there is none
     packets       in the clip
     is_cut_short  the end of a file is missing: the program was killed, or a copy is not whole; the rest is sound
     notes         what a person should know, one line each
@@ -53,13 +53,24 @@ def open_recording(path: Path, *, require_side: bool = False) -> Recording:
     if is_cut_short:
         notes.append(f"{clip.name} was cut short; what was recorded before is used")
     _check_same(clip, keyframes, run.packets)
-    if len(keyframes) != len(run.packets):
+    if len(keyframes) < len(run.packets):
         notes.append(
             f"{clip.name} has {len(keyframes)} packets and its side file tells of {len(run.packets)}; "
-            f"the first {min(len(keyframes), len(run.packets))} are used"
+            f"the first {len(keyframes)} are used"
         )
         run = cut(run, len(keyframes))
+    elif len(keyframes) > len(run.packets):
+        notes.append(_rest_note(clip, len(keyframes), len(run.packets)))
     return Recording(clip, run, len(keyframes), is_cut_short, tuple(notes))
+
+
+def _rest_note(clip: Path, packets: int, told: int) -> str:
+    """Say what becomes of packets that the side file does not tell of: stream/timeline.py lets them come so."""
+    rest, them = (f"the last {packets - told} come", "them") if packets - told > 1 else ("the last one comes", "it")
+    return (
+        f"{clip.name} has {packets} packets and its side file tells of {told}; "
+        f"{rest} at the clip's own rate, and --pace virtual leaves {them} out"
+    )
 
 
 def arrivals(run: Run) -> list[int]:

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -146,7 +147,31 @@ def test_a_side_file_cut_off_in_a_line_gives_what_it_has(clip: Path) -> None:
     assert found.run is not None
     assert 60 < len(found.run.packets) < 90 == found.packets
     assert found.is_cut_short
-    assert f"the first {len(found.run.packets)} are used" in found.notes[1]
+    rest = 90 - len(found.run.packets)
+    assert f"the last {rest} come at the clip's own rate, and --pace virtual leaves them out" in found.notes[1]
+
+
+def test_packets_the_side_file_does_not_tell_of_are_played_as_the_note_says(clip: Path) -> None:
+    """After kill -9 the clip is the longer one: its packets are handed over at once, the side file's lines are not."""
+    side = side_path(clip)
+    side.write_text("".join(side.read_text().splitlines(keepends=True)[:-4]))
+    found = open_recording(clip)
+    assert found.run is not None
+    assert found.notes[1:] == (
+        "out.mkv has 90 packets and its side file tells of 86; "
+        "the last 4 come at the clip's own rate, and --pace virtual leaves them out",
+    )
+    with Player(str(clip), VirtualClock(), schedule=arrivals(found.run)) as player:
+        player.wait_state(SourceState.FINISHED)
+    came_ns = [frame.captured_ns for frame in player.frames]
+    assert len(came_ns) == found.packets
+    assert {round((b - a) / NS_PER_MS) for a, b in pairwise(came_ns[85:])} == {33}
+
+
+def test_a_clip_with_fewer_packets_than_its_side_file_uses_those(clip: Path) -> None:
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    found = open_recording(clip)
+    assert found.notes[1].endswith(f"tells of 90; the first {found.packets} are used")
 
 
 def test_a_clip_whose_times_jump_is_opened(media: Media) -> None:
