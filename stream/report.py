@@ -33,9 +33,9 @@ WORDS: Mapping[str, str] = {
     # drop reasons
     "superseded": "a newer frame came before it could start",
     "no_time": "could not have finished in time",
-    "warming": "the models were warming up",
     "encoder_busy": "a newer frame came before the encoder took it",
     "encoder_error": "could not be encoded",
+    "stopped": "the stream was stopped",
     # causes
     "source": "the source delivered it late or not at all",
     "decode": "decoding took too long",

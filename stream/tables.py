@@ -28,8 +28,7 @@ _REASONS = {
     "no_time": "too late to be in time",
     "encoder_busy": "encoder busy",
     "encoder_error": "encoder error",
-    "stopped": "stopped",
-    "warming": "models not ready",
+    "stopped": "the stream was stopped",
 }
 _MEANINGS = (
     "on time: of the frames shown. p50, p95: age from capture to send.",

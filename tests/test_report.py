@@ -9,9 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from stream.baseline import compare
-from stream.report import SCRIPTS, html_report, verdict
+from stream.cause import Cause
+from stream.report import SCRIPTS, WORDS, html_report, verdict
 from stream.run import Run
 from stream.summary import summarize
+from stream.view import DropReason
 from tests.browser.conftest import launch_chromium
 from tests.made_run import INFO, empty_run, made_run
 
@@ -33,6 +35,11 @@ def hostile_run() -> Run:
     run.outcomes = [replace(one, dropped=one.dropped and HOSTILE, cause=HOSTILE, late_ns=1) for one in run.outcomes]
     run.ladder = [replace(one, stage=HOSTILE, before=HOSTILE, after=HOSTILE, reason=HOSTILE) for one in run.ladder]
     return run
+
+
+def test_every_reason_and_cause_of_an_account_has_its_words() -> None:
+    counted_only = {DropReason.WARMING, DropReason.REFUSED}  # before there is a pipeline: never in an account
+    assert WORDS.keys() == {one.value for one in (*(set(DropReason) - counted_only), *Cause)}
 
 
 def test_verdict_says_the_run_in_a_sentence() -> None:
