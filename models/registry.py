@@ -83,6 +83,12 @@ def parse(name: str, kind: Kind | None = None) -> ParsedName:
     return parsed
 
 
+def is_built_in(name: str) -> bool:
+    """Whether a name is of a model that comes with the program, so that reading it from a file runs no other code."""
+    parsed = parse(name)
+    return parsed.attribute is None and parsed.where in _built_in()
+
+
 def load(name: str, target: Target, kind: Kind | None = None) -> Model:
     """Return the model `name` on `target`; may block for seconds. `kind` is what it is wanted for.
 

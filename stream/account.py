@@ -37,11 +37,23 @@ class Account:
         self._settle(frame, "", sent_ns, cause)
 
     def dropped(
-        self, frame: Frame, reason: DropReason, now_ns: int, interval_ns: int, gap_ns: int | None = None
+        self,
+        frame: Frame,
+        reason: DropReason,
+        now_ns: int,
+        interval_ns: int,
+        gap_ns: int | None = None,
+        *,
+        is_own_busy: bool = True,
     ) -> None:
-        """Note a frame that will never be shown; `gap_ns` from its capture to that of the one in its place."""
+        """Note a frame that will never be shown; see `stream.cause.cause_of` for what tells why."""
         self.counts.dropped[reason.value] += 1
-        self._settle(frame, reason.value, now_ns, self._cause(frame, reason, interval_ns, gap_ns, at_ns=now_ns))
+        self._settle(
+            frame,
+            reason.value,
+            now_ns,
+            self._cause(frame, reason, interval_ns, gap_ns, at_ns=now_ns, is_own_busy=is_own_busy),
+        )
 
     def _cause(
         self,
@@ -52,6 +64,7 @@ class Account:
         *,
         has_skipped: bool = False,
         at_ns: int | None = None,
+        is_own_busy: bool = True,
     ) -> Cause | None:
         return cause_of(
             frame.trace.stamps_ns,
@@ -60,6 +73,7 @@ class Account:
             dropped=reason,
             has_skipped=has_skipped,
             is_viewer_behind=frame.trace.is_viewer_behind,
+            is_own_busy=is_own_busy,
             gap_ns=gap_ns,
             interval_ns=interval_ns,
             at_ns=at_ns,

@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 
 WINDOW = 16  # samples kept: half a second at 30 fps, short enough to follow a change of load
 RECENT = 4  # a fall of cost is believed after this many samples in a row
-RISE = 2  # and so many in a row far above the mean are a new load, not noise
-STEP = 1.5  # far: by this factor
+RISE = 3  # a rise after so many that are above all before them (noise does that once in 560 times)
+FAR, STEP = 2, 1.5  # or so many that are above the mean by this factor
+NEAR = 1.1  # what is nearer to the mean than this changes nothing
+SEED = 3  # times that a prior stands in the window when the first job comes
+FAMILIES = 512  # stages at a size that costs are known of; a machine with many streams has some dozens
 JUDGED_AFTER = 8  # jobs of a variant that was taken up: then its prior is held against what they took
 CLEARLY = 1.3  # off by this factor is no noise
 MISJUDGED = 2.0  # and by more than this it is put right in steps
@@ -34,7 +37,17 @@ class Forecast:
     prior_ns      known before the first job (warm-up, or the store of an earlier run); 0 when unknown
     """
 
-    __slots__ = ("_followed_ns", "_samples", "is_measured", "jobs", "predicted_ns", "prior_ns", "typical_ns")
+    __slots__ = (
+        "_followed_ns",
+        "_is_followed",
+        "_own",
+        "_samples",
+        "is_measured",
+        "jobs",
+        "predicted_ns",
+        "prior_ns",
+        "typical_ns",
+    )
 
     def __init__(self, predicted_ns: int = 0) -> None:
         self.predicted_ns = predicted_ns
@@ -42,6 +55,8 @@ class Forecast:
         self.prior_ns = predicted_ns
         self.is_measured = False  # by jobs of its own, rather than by a prior or another variant
         self.jobs = 0  # of its own, ever
+        self._own = 0  # jobs of its own since it was taken up last
+        self._is_followed = False  # the expectation comes from a variant that had run for a while
         self._followed_ns = 0  # what another variant let expect when this one was taken up; 0 once that was judged
         self._samples: deque[int] = deque(maxlen=WINDOW)
 
@@ -53,19 +68,28 @@ class Forecast:
         a fall is believed within 4.
         """
         if not self.is_measured:
-            self._followed_ns = self.typical_ns if self._samples else 0
-            self._samples.clear()
-            self.is_measured = True
+            self._begin()
         self.jobs += 1
         samples = self._samples
         samples.append(cost_ns)
+        self._own += 1
+        if self._own == RECENT:  # enough to stand alone: what was only expected goes
+            samples = self._samples = deque(list(samples)[-RECENT:], maxlen=WINDOW)
         self.prior_ns = self.prior_ns or cost_ns
         ordered = sorted(samples)
         high = ordered[-2] if len(ordered) > 1 else ordered[-1]
         self.predicted_ns = min(high, max(samples[index] for index in range(-min(RECENT, len(samples)), 0)))
         self.typical_ns = min(self._mean_ns(), self.predicted_ns)
-        if self._followed_ns and len(samples) == JUDGED_AFTER:
+        if self._followed_ns and self._own == JUDGED_AFTER:
             self._judge_prior()
+
+    def _begin(self) -> None:
+        """Go on from what was expected, so that the first job of its own may be an outlier too."""
+        self.is_measured = True
+        self._own = 0
+        self._followed_ns = self.typical_ns if self._is_followed else 0
+        if not self._samples and self.prior_ns:
+            self._samples.extend([self.prior_ns] * SEED)
 
     def _judge_prior(self) -> None:
         """Put the prior right when the expectation from another variant was clearly off.
@@ -74,7 +98,8 @@ class Forecast:
         it, on a scale of factors, is believed: the load may have changed just then. (Square roots, as their last
         digit is the same on every machine.)
         """
-        off = self.typical_ns / self._followed_ns
+        own = list(self._samples)[-JUDGED_AFTER:]
+        off = sum(own) / len(own) / self._followed_ns
         if not 1 / CLEARLY <= off <= CLEARLY:
             self.prior_ns = max(1, round(self.prior_ns * math.sqrt(math.sqrt(min(MISJUDGED, max(1 / MISJUDGED, off))))))
         self._followed_ns = 0
@@ -83,16 +108,16 @@ class Forecast:
         """Return the mean of the window, or of its newest part when that is clearly another load."""
         samples = list(self._samples)
         mean = sum(samples) / len(samples)
-        if min(samples[-RISE:]) > mean * STEP:
-            return sum(samples[-RISE:]) // RISE
-        if max(samples[-RECENT:]) * STEP < mean:
-            return sum(samples[-RECENT:]) // RECENT
+        for count, is_shift in ((RISE, _is_rise), (RECENT, _is_fall)):
+            if is_shift(samples[:-count], samples[-count:], mean):
+                return sum(samples[-count:]) // len(samples[-count:])
         return round(mean)
 
     def follow(self, other: "Forecast") -> None:
         """Take the load that another variant or batch of the stage has met: its samples, scaled by the priors."""
         ratio = self.prior_ns / other.prior_ns
         self.is_measured = False
+        self._is_followed = other._own >= JUDGED_AFTER
         self._samples = deque((round(cost_ns * ratio) for cost_ns in other._samples), maxlen=WINDOW)
         self.predicted_ns = round(other.predicted_ns * ratio)
         self.typical_ns = round(other.typical_ns * ratio)
@@ -107,6 +132,15 @@ class Forecast:
         if not self._samples:
             return float(self.predicted_ns <= left_ns)
         return sum(cost_ns <= left_ns for cost_ns in self._samples) / len(self._samples)
+
+
+def _is_rise(before: list[int], newest: list[int], mean: float) -> bool:
+    """Whether the newest costs are clearly another load: far above the mean, or all above all before them."""
+    return min(newest[-FAR:]) > mean * STEP or (len(before) >= RECENT and min(newest) > max(max(before), mean * NEAR))
+
+
+def _is_fall(before: list[int], newest: list[int], mean: float) -> bool:
+    return max(newest) * STEP < mean or (len(before) >= RECENT and max(newest) * NEAR < min(min(before), mean))
 
 
 _Family = tuple[str, int, int, str]
@@ -129,7 +163,15 @@ class CostModel:
         if (found := self._forecasts.get(key)) is None:
             found = self._forecasts[key] = Forecast()
             self._families.setdefault(_family(key), []).append(found)
+            self._forget_oldest()
         return found
+
+    def _forget_oldest(self) -> None:
+        """Forget the stages and sizes that were observed longest ago, when a source changes its size without end."""
+        while len(self._families) > FAMILIES:
+            oldest = next(iter(self._families))
+            del self._families[oldest]
+            self._forecasts = {key: one for key, one in self._forecasts.items() if _family(key) != oldest}
 
     def expect(self, key: CostKey, cost_ns: int) -> None:
         """Take a cost as prior: measured at warm-up or kept from an earlier run. Lower ones win: noise only adds."""
@@ -146,7 +188,9 @@ class CostModel:
         forecast.add(cost_ns)
         if not forecast.prior_ns:  # a clock that stood still tells nothing of the others
             return
-        for sibling in self._families[_family(key)]:
+        family = self._families.pop(_family(key))
+        self._families[_family(key)] = family  # the newest
+        for sibling in family:
             if sibling is not forecast and sibling.prior_ns:
                 sibling.follow(forecast)
 

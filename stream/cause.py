@@ -47,6 +47,7 @@ def cause_of(
     dropped: DropReason | None = None,
     has_skipped: bool = False,
     is_viewer_behind: bool = False,
+    is_own_busy: bool = True,
     gap_ns: int | None = None,
     interval_ns: int = 0,
     at_ns: int | None = None,
@@ -56,6 +57,7 @@ def cause_of(
     planned_ns   "models" and "tail", as predicted when it was taken
     has_skipped  some stage gave nothing to it
     is_viewer_behind  a viewer still had earlier frames to take when this one was encoded
+    is_own_busy  another frame of its stream was in work when it was superseded; else other streams held the lanes
     gap_ns       from its capture to that of the frame that took its place; None when none did
     interval_ns  usual time between frames; 0 when unknown
     at_ns        when it was given up: it waited until then; None when it was not
@@ -66,7 +68,7 @@ def cause_of(
         return _OF_DROP[dropped]
     if dropped is DropReason.SUPERSEDED:
         is_burst = gap_ns is not None and gap_ns * BURST < interval_ns
-        return Cause.SOURCE if is_burst else Cause.MODEL
+        return Cause.SOURCE if is_burst else Cause.MODEL if is_own_busy else Cause.WAITING
     sent_ns = stamps_ns.get(Step.SENT)
     if dropped is DropReason.NO_TIME or (sent_ns is not None and sent_ns > deadline_ns):
         worst = _worst(stamps_ns, planned_ns, interval_ns, at_ns)

@@ -46,8 +46,9 @@ class Optimum:
 def optimum(jobs: Sequence[Job], changes: int | None = None) -> Optimum:
     """Return the greatest worth of any schedule; with `changes`, of those that change variant at most so often.
 
-    The latter is an upper bound by Lagrangian relaxation: for every penalty p, worth less p for each change, at its
-    greatest, plus p times the changes allowed, is no less than what is sought; the least of these is returned.
+    The latter only over schedules in the order of deadlines, as frames of one stream are shown, for another order might
+    save a change. It is an upper bound by Lagrangian relaxation: for every penalty p, worth less p for each change, at
+    its greatest, plus p times the changes allowed, is no less than what is sought; the least of these is returned.
     """
     ordered, is_agreeable = _agreeable(jobs)
     has_limit = any(job.latest_ns < job.deadline_ns for job in jobs)

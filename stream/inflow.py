@@ -198,7 +198,9 @@ class Inflow:
 
     def _make_view(self, frame: Frame) -> Waiting:
         height, width = frame.image.shape[:2]
-        self._size = (height, width)
+        if (height, width) != self._size:
+            self._size = (height, width)
+            self._rungs.clear()
         has_minimum = self.terms.min_fps > 0 and self._served_ns is not None
         return Waiting(
             stream=self.name,
@@ -388,7 +390,9 @@ class Inflow:
         """Account for a frame that will never be shown; `newer` is the one that took its place."""
         self._downstream -= reason in (DropReason.ENCODER_BUSY, DropReason.ENCODER_ERROR)
         gap_ns = None if newer is None else newer.captured_ns - frame.captured_ns
-        self.account.dropped(frame, reason, self._host.now_ns(), self._interval_ns, gap_ns)
+        self.account.dropped(
+            frame, reason, self._host.now_ns(), self._interval_ns, gap_ns, is_own_busy=bool(self.tickets)
+        )
         if self.terms.waits:
             self._host.dispatch()
 

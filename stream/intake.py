@@ -245,11 +245,6 @@ class Attempt:
         """Wait for the time of a picture without a packet that follows one captured then; None when stopped."""
         return self.wait_until(self._intake.pacer.after_ns(captured_ns, self.now_ns()))
 
-    @property
-    def interval_ns(self) -> int:
-        """The declared time from one frame to the next."""
-        return self._intake.pacer.interval_ns
-
     def wait_until(self, at_ns: int) -> int | None:
         """Wait for a time on the stream's clock and return it; None when stopped."""
         self.is_idle = True

@@ -57,6 +57,7 @@ class LadderControl:
         self._qualities = tuple(qualities)
         self._changed_ns: int | None = None  # None before the first change
         self._was_up = False  # the last change
+        self._was_pressing = False  # it did not wait for the one before to settle; the next one has to
         self._reversals_ns: deque[int] = deque(maxlen=UNSTEADY)  # when the last ones were
         self._lately = list(qualities)  # what each level was worth, smoothed
         self._updated_ns: int | None = None  # None before the first update
@@ -69,11 +70,14 @@ class LadderControl:
         values = self._blend(now_ns, worth)
         best = len(values) - 1 if not any(values) else max(range(len(values)), key=lambda index: values[index])
         gain = values[best] / values[self.level] if values[self.level] else math.inf
-        if best >= self.level or gain < BETTER:
+        serves_all = values[best] >= self._qualities[best]  # and then even a little more quality is worth it
+        pays = gain > BETTER or (serves_all and gain > 1)
+        if best >= self.level or not pays:
             self._better_since_ns = None
-        if best > self.level and (gain > PRESSING or (gain > BETTER and self._is_settled(now_ns))):
+        is_pressing = gain > PRESSING and not self._was_pressing
+        if best > self.level and (is_pressing or (gain > BETTER and self._is_settled(now_ns))):
             return self._change(now_ns, best, _why_down(costs[self.level], room))
-        if best < self.level and gain > BETTER and self._has_waited(now_ns):
+        if best < self.level and pays and self._has_waited(now_ns):
             return self._change(
                 now_ns, best, f"there is room: {_ms(costs[best].typical_ns)} of {_ms(room.period_ns)} ms"
             )
@@ -87,7 +91,8 @@ class LadderControl:
 
     def _blend(self, now_ns: int, worth: Sequence[float]) -> list[float]:
         """Return what each level is worth, between this moment and lately, by how steady the load has been."""
-        back = sum(now_ns - at_ns < UNSTEADY_NS for at_ns in self._reversals_ns) / UNSTEADY
+        reversals = sum(now_ns - at_ns < UNSTEADY_NS for at_ns in self._reversals_ns)
+        back = max(0, reversals - 1) / (UNSTEADY - 1)  # a single one is no pattern
         return [now + back * (lately - now) for now, lately in zip(worth, self._lately, strict=False)]
 
     def _has_waited(self, now_ns: int) -> bool:
@@ -100,6 +105,7 @@ class LadderControl:
         return self._changed_ns is None or now_ns - self._changed_ns >= SETTLE_NS
 
     def _change(self, now_ns: int, after: int, reason: str) -> Step:
+        self._was_pressing = not self._is_settled(now_ns)
         step, is_up = Step(self.level, after, reason), after < self.level
         if self._changed_ns is not None and is_up is not self._was_up and now_ns - self._changed_ns < REVERSAL_NS:
             self._reversals_ns.append(now_ns)
@@ -117,8 +123,10 @@ def _worth(quality: float, cost: Forecast, room: Room) -> float:
 
 def _why_down(cost: Forecast, room: Room) -> str:
     if cost.predicted_ns > room.spare_ns:
-        return f"it takes {_ms(cost.predicted_ns)} ms, and the budget leaves {_ms(max(0, room.spare_ns))}"
-    return f"it takes {_ms(cost.typical_ns)} ms, and there are {_ms(room.period_ns)} for a frame"
+        return (
+            f"the better one takes {_ms(cost.predicted_ns)} ms, and the budget leaves it {_ms(max(0, room.spare_ns))}"
+        )
+    return f"the better one takes {_ms(cost.typical_ns)} ms, and there are {_ms(room.period_ns)} for a frame"
 
 
 def _ms(value_ns: float) -> str:

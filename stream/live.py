@@ -17,7 +17,7 @@ from stream.errors import StreamError
 from stream.frame import Frame
 from stream.inflow import DOWNSTREAM, NO_TERMS, Inflow, Terms
 from stream.pipeline import Pipeline
-from stream.promise import ask, asks, describe
+from stream.promise import ask, describe
 from stream.run import RunInfo, RunLog
 from stream.source import Source, SourceState, SourceStatus
 from stream.stage import Stage, StageState
@@ -140,6 +140,8 @@ class LiveStream:
                 await self._open()
                 await self._warm_lighter(height, width, one_at_a_time)
         except Exception as error:  # the task boundary: one stream that cannot start must not end the others
+            if self._inner is None:
+                self._pipeline.promised.pop(self.name, None)
             self._left_out(error)
             log.exception("%s: could not start", self.name)
 
@@ -157,6 +159,7 @@ class LiveStream:
         if self._inner is not None:
             self._inner.inbox.close()  # a source that waits to hand a frame over must not be waited for
         await run_aside(self._clock, self._source.stop)
+        self._pipeline.promised.pop(self.name, None)
         if self._inner is not None:
             self._pipeline.detach(self.name)
         if self.broadcast is not None:
@@ -249,7 +252,7 @@ class LiveStream:
 
     async def _is_admitted(self, height: int, width: int, one_at_a_time: asyncio.Lock) -> bool:
         """Whether the device can serve the stream; when it cannot even at the lightest, say so with the numbers."""
-        if self._parts.allow_late or self._refusal(height, width) is None:
+        if self._refusal(height, width) is None or self._parts.allow_late:
             return True
         await self._warm_lighter(height, width, one_at_a_time)  # now their cost counts, and no longer the best one's
         self.refusal = self._refusal(height, width)
@@ -261,7 +264,10 @@ class LiveStream:
     def _refusal(self, height: int, width: int) -> str | None:
         parts, stages = self._parts, [loaded.stage for loaded in self._loaded]
         least = ask(self._pipeline, self.name, stages, parts.budget_ns, parts.terms, (height, width))
-        return refusal(least, asks(self._pipeline))
+        found = refusal(least, self._pipeline.promised.values())
+        if found is None or parts.allow_late:
+            self._pipeline.promised[self.name] = least  # at once: another stream may ask before this one is open
+        return found
 
     def _left_out(self, error: BaseException) -> None:
         """Note a model that could not be loaded."""

@@ -13,6 +13,7 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from stream.admission import Ask
 from stream.budget import CostKey, CostModel
 from stream.clock import NS_PER_S, Clock
 from stream.device import Completed, Lanes
@@ -111,6 +112,7 @@ class Pipeline:
         self._streams: dict[str, Inflow] = {}
         self._lines: dict[str, deque[_Job]] = {}  # lane -> its job, and the same frames' next ones; never empty
         self._is_overloaded = False
+        self.promised: dict[str, Ask] = {}  # what each stream was admitted with
 
     def attach(
         self,
@@ -134,6 +136,7 @@ class Pipeline:
     def detach(self, name: str) -> None:
         """Remove a stream; frames still in flight are dropped. A job that runs may still finish."""
         stream = self._streams.pop(name)
+        self.promised.pop(name, None)
         stream.close()
         for lane in list(self._lines):
             self._give_up_unstarted(lane, stream)

@@ -3,6 +3,7 @@
 Importing this file stays quick, as stream/cli.py.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from stream.errors import ConfigError, ModelError
@@ -23,6 +24,25 @@ def check(config: "ServeConfig") -> None:
             raise type(error)(f"stream {stream.name}: {error}" if several else str(error)) from error
     if config.port:
         check_port(config.host, config.port)
+
+
+def refuse_foreign(models: Iterable[str], where: str) -> None:
+    """Raise ConfigError for a model that a recording names and that does not come with the program.
+
+    A recording may be anybody's, and to load such a model would run whatever code it names.
+    """
+    from models.registry import is_built_in
+
+    for name in models:
+        try:
+            is_known = is_built_in(name)
+        except ModelError:
+            is_known = False
+        if not is_known:
+            raise ConfigError(
+                f"{where}: was recorded with {name!r}, which does not come with Livelens, and a recording is not "
+                "trusted to run code; give the models with --recognize and --generate, or say --no-models"
+            )
 
 
 def _check_stream(stream: "StreamConfig") -> None:

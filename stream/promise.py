@@ -26,15 +26,6 @@ def ask(pipeline: Pipeline, name: str, stages: Sequence[Stage], budget_ns: int, 
     return Ask(name, budget_ns, must_run_ns(views), tail_ns, terms.min_fps, lanes)
 
 
-def asks(pipeline: Pipeline) -> list[Ask]:
-    """Return the least that the attached streams need."""
-    found = []
-    for name, stream in pipeline.streams().items():
-        stages = [state.stage for state in stream.stages.values()]
-        found.append(ask(pipeline, name, stages, stream.budget_ns, stream.terms, stream.size))
-    return found
-
-
 def describe(pipeline: Pipeline, name: str, size: Size, about: RunInfo | None = None) -> RunInfo:
     """Return what a run of an attached stream is made of, with the costs known now; `about` has the rest."""
     stream = pipeline.streams()[name]

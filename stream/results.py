@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import supervision as sv
 
 
+MASK_SAMPLES = 64  # rows and columns, about, that tell the share of a mask: all of a 1080p one takes 0.7 ms
+
+
 def _empty(*shape: int) -> NDArray[np.float32]:
     return np.zeros(shape, np.float32)
 
@@ -55,7 +58,8 @@ class Results:
             ]
         }
         if self.mask is not None:
-            found["mask_share"] = round(float(self.mask.mean()) / 255, 4)
+            step = max(1, min(self.mask.shape) // MASK_SAMPLES)
+            found["mask_share"] = round(float(self.mask[::step, ::step].mean()) / 255, 4)
         if self.classes:
             found["classes"] = [{"label": label, "score": round(score, 3)} for label, score in self.classes]
         if self.keypoints is not None:

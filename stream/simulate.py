@@ -107,8 +107,8 @@ def best_possible(run: Run, setting: Setting, *, is_steady: bool = False) -> Opt
     """Return the most utility any policy could have had, all arrivals and costs known in advance.
 
     With `is_steady`, of those that keep what Livelens promises beside the deadline: a frame starts within one interval
-    and 20 ms, and a variant changes once a second at most. Over the lane that has most to
-    do, with the stages that every frame waits for; an upper bound where there are several lanes or streams. None when
+    and 20 ms, and a variant changes once a second at most. Over the dearest of
+    the stages that every frame waits for; an upper bound where there are several of them, or several streams. None when
     no stage is needed on every frame. The value is per captured frame.
     """
     scripts = make_scripts(run, setting)
@@ -121,7 +121,8 @@ def best_possible(run: Run, setting: Setting, *, is_steady: bool = False) -> Opt
     if is_steady:
         jobs = [replace(job, latest_ns=job.queued_ns + _interval_ns(run) + GRACE_NS) for job in jobs]
     found = optimum(jobs, changes=round(span_s * CHANGES_PER_S) if has_one_ladder else None)
-    return replace(found, value=found.value / len(jobs))
+    is_whole = len(scripts) == 1 and sum(not one.max_age_ns for one in run.info.stages) == 1
+    return replace(found, value=found.value / len(jobs), is_exact=found.is_exact and is_whole)
 
 
 def _job(script: Script, stage: StageInfo, arrival: Arrival) -> Job:

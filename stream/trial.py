@@ -13,7 +13,7 @@ from stream.config import StreamConfig, from_options
 from stream.errors import ConfigError
 from stream.frame import Frame
 from stream.machine import Ticks, other_load, peak_memory_mb, read_ticks, speed_probe
-from stream.preflight import check
+from stream.preflight import check, refuse_foreign
 from stream.recording import Recording, open_recording
 from stream.replay import Pace, Tell, Wish, check_wish, recorded_models, recorded_size, replay
 from stream.run import Run
@@ -82,6 +82,7 @@ def _recorded(recording: Recording, said: Mapping[str, Any], pace: Pace) -> dict
     found["size"] = recorded_size(run)
     if run.arrivals and not said.keys() & {"recognize", "generate", "models"}:
         recognize, generate = recorded_models(run)
+        refuse_foreign([*recognize, *([generate] if generate else [])], str(recording.clip))
         found |= {"recognize": recognize or None, "generate": generate}
         found["models"] = None if recognize or generate else False
     return found

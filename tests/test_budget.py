@@ -1,9 +1,10 @@
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.budget import CostKey, CostModel, Forecast
+from stream.budget import FAMILIES, CostKey, CostModel, Forecast
 
 KEY = CostKey("style", "bf16", 360, 640, "cpu")
 
@@ -167,3 +168,35 @@ def test_a_prior_measured_under_load_is_put_right_by_use() -> None:
             costs.observe(light, 40)
     ratio = costs.forecast(light).prior_ns / costs.forecast(KEY).prior_ns
     assert 0.4 / 1.3 <= ratio <= 0.4 * 1.3  # nearer than that is noise
+
+
+def test_an_outlier_in_the_first_job_changes_nothing() -> None:
+    costs = known()
+    costs.observe(BEST, 400)
+    assert costs.predict_ns(BEST) == 40
+
+
+def test_an_outlier_right_after_a_change_of_variant_changes_nothing() -> None:
+    costs = known()
+    for _ in range(16):
+        costs.observe(BEST, 40)
+    costs.observe(LIGHT, 400)
+    assert (costs.predict_ns(LIGHT), costs.predict_ns(BEST)) == (20, 40)
+
+
+@pytest.mark.parametrize("factor", [1.3, 1.5, 2.0, 3.0])
+def test_the_mean_follows_a_step_up_within_three_jobs(factor: float) -> None:
+    costs = CostModel()
+    for _ in range(20):
+        costs.observe(KEY, 100)
+    for _ in range(3):
+        costs.observe(KEY, round(100 * factor))
+    assert costs.forecast(KEY).typical_ns == round(100 * factor)
+
+
+def test_sizes_without_end_are_forgotten() -> None:
+    costs = CostModel()
+    for height in range(2 * FAMILIES):
+        costs.observe(replace(KEY, height=height), 10)
+    assert len(costs.priors()) == FAMILIES
+    assert costs.predict_ns(replace(KEY, height=2 * FAMILIES - 1)) == 10

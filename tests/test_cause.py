@@ -166,3 +166,9 @@ def test_a_frame_held_up_in_sending_behind_others_is_the_viewers_doing() -> None
     stamps = {Step.CAPTURED: 0, Step.DECODED: 5, Step.FINISHED: 40, Step.ENCODED: 48, Step.SENT: 400}
     assert cause_of(stamps, PLANNED, DEADLINE) is Cause.NETWORK
     assert cause_of(stamps, PLANNED, DEADLINE, is_viewer_behind=True) is Cause.VIEWER
+
+
+def test_a_frame_superseded_while_another_stream_held_the_lane_was_waiting() -> None:
+    stamps = {Step.CAPTURED: 0, Step.DECODED: 5}
+    found = cause_of(stamps, {}, DEADLINE, dropped=DropReason.SUPERSEDED, gap_ns=33, interval_ns=33, is_own_busy=False)
+    assert found is Cause.WAITING

@@ -14,7 +14,8 @@ def brute_force(jobs: list[Job], changes: int | None = None) -> float:
     choices = [[None, *range(len(job.options))] for job in jobs]
     for picked in product(*choices):
         run = [(job, rung) for job, rung in zip(jobs, picked, strict=True) if rung is not None]
-        for order in permutations(run):
+        in_order = tuple(sorted(run, key=lambda one: (one[0].deadline_ns, one[0].queued_ns)))
+        for order in permutations(run) if changes is None else [in_order]:
             if changes is not None and sum(a[1] != b[1] for a, b in pairwise(order)) > changes:
                 continue
             now = 0

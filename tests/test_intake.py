@@ -101,7 +101,7 @@ def test_a_senseless_declared_rate_is_ignored() -> None:
     for fps in (0.0, 90_000.0, float("nan")):
         one.attempt.opened(Media(fps=fps))
         assert one.intake.media.fps is None
-    assert one.attempt.interval_ns == 33_333_333
+    assert one.intake.pacer.interval_ns == 33_333_333
 
 
 def test_decode_errors_warn_at_most_once_a_second(caplog: pytest.LogCaptureFixture) -> None:

@@ -90,7 +90,7 @@ def test_a_level_the_budget_has_no_time_for_is_left_whatever_the_rate() -> None:
     control = LadderControl(QUALITIES)
     step = control.update(0, forecasts(60), Room(1000 * MS, 40 * MS))
     assert step is not None and step.after == 1
-    assert step.reason == "it takes 60 ms, and the budget leaves 40"
+    assert step.reason == "the better one takes 60 ms, and the budget leaves it 40"
 
 
 def test_when_no_level_fits_the_lightest_is_taken() -> None:
@@ -122,7 +122,7 @@ def test_reasons_name_numbers() -> None:
     [up] = steady(control, 30, 5, 8)
     assert down is not None
     assert all(len(re.findall(r"\d+", step.reason)) == 2 for step in (down, up))
-    assert down.reason == "it takes 60 ms, and there are 33 for a frame"
+    assert down.reason == "the better one takes 60 ms, and there are 33 for a frame"
     assert up.reason == "there is room: 30 of 33 ms"
 
 
@@ -238,3 +238,15 @@ def test_under_any_load_only_ready_variants_run_and_every_change_is_told(loads, 
     assert len(told) == stream.stages["style"].control.changes
     assert all(a.after == b.before for a, b in pairwise(told))
     assert all(re.search(r"\d", change.reason) for change in told)
+
+
+def test_a_first_step_of_little_quality_is_taken_back_when_every_frame_can_be_served() -> None:
+    """Less than 5 % of quality would otherwise be given up for ever."""
+    control = LadderControl((1.0, 0.97))
+    room = Room(33 * MS, 120 * MS)
+    assert control.update(0, [Forecast(60 * MS), Forecast(30 * MS)], room) is not None
+    levels = []
+    for frame in range(1, 120):
+        control.update(frame * 33 * MS, [Forecast(20 * MS), Forecast(10 * MS)], room)
+        levels.append(control.level)
+    assert levels[-1] == 0

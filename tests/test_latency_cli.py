@@ -89,10 +89,11 @@ def test_baseline_alone_and_with_limits(media: Media, cli: Cli, recording: Path,
     assert max(map(len, worse.out.splitlines())) <= 80
 
 
-def test_real_replay_takes_the_recorded_model_and_size(media: Media, cli: Cli, tmp_path: Path) -> None:
+def test_real_replay_takes_the_recorded_size_and_no_recorded_code(media: Media, cli: Cli, tmp_path: Path) -> None:
     model = f"{own_models(tmp_path)}:invert"
     clip = make_recording(media("gop10.mp4"), tmp_path / "out.mkv", model=model)
-    done = cli("replay", clip, "--budget", "5000", "--json", "a.json")
+    assert "not trusted to run code" in cli("replay", clip).error
+    done = cli("replay", clip, "-g", model, "--budget", "5000", "--json", "a.json")
     assert done.code == 0, done
     found = json.loads(Path("a.json").read_text())
     assert (found["pace"], found["budget_ms"], found["clip"]) == ("recorded", 5000, "out.mkv")

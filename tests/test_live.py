@@ -8,6 +8,7 @@ import pytest
 
 from stream.clock import MonotonicClock, ms_to_ns
 from stream.device import CpuDevice
+from stream.inflow import Terms
 from stream.live import LiveStream, StreamParts
 from stream.pipeline import Pipeline
 from stream.results import Results
@@ -259,3 +260,23 @@ async def test_a_recorder_is_told_everything_and_closed_at_the_end() -> None:
     assert [kinds.count(kind) for kind in ("Arrival", "Cost", "Outcome")] == [3, 3, 3]
     assert account.records[0].stages[0].name == "style"
     assert account.is_closed
+
+
+async def test_streams_that_ask_at_the_same_moment_are_not_both_promised_the_device() -> None:
+    """Each asks for 60 % of a lane at its minimum rate; the second is refused though the first shows nothing yet."""
+    clock = MonotonicClock()
+    device = CpuDevice(clock, 2)
+    pipeline = Pipeline(device, clock)
+    streams = []
+    for name in ("a", "b"):
+        loaded = Loaded("style", StageKind.GENERATE, double, costs_ms=(30,))
+        parts = StreamParts(name, ms_to_ns(150), [lambda one=loaded: one], ScriptedSource, Terms(min_fps=20))
+        streams.append(LiveStream(parts, pipeline, device, clock))
+        streams[-1].set_size(32, 64)
+    await asyncio.wait_for(asyncio.gather(*(stream.warm_up() for stream in streams)), 20)
+    refused = [stream for stream in streams if stream.refusal is not None]
+    assert len(refused) == 1 and "120%" in str(refused[0].refusal)
+    for stream in streams:
+        await stream.stop()
+    assert not pipeline.promised
+    device.close()

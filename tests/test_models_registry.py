@@ -7,7 +7,7 @@ import pytest
 from models import registry
 from models.base import Card, Kind, Model, Target
 from models.entry import Option, number, one_of, resolve, whole_number
-from models.registry import cards, load, parse
+from models.registry import cards, is_built_in, load, parse
 from stream.errors import ModelError
 
 CPU = Target("cpu", 1)
@@ -145,3 +145,16 @@ def test_broken_package_is_left_out_of_the_list_with_a_warning(plugins, caplog):
     assert "expected `create.card`" in caplog.text
     with pytest.raises(ModelError, match="ModuleNotFoundError"):
         load("bad", CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_ours"),
+    [
+        ("style/12:strength=0.5", True),
+        ("boxes/coco", True),
+        ("subprocess:Popen:args=true", False),
+        ("os:system", False),
+    ],
+)
+def test_only_our_own_models_are_built_in(name: str, is_ours: bool) -> None:
+    assert is_built_in(name) is is_ours

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 from stream.admission import refusal
 from stream.inflow import Terms
-from stream.promise import ask, asks, describe
+from stream.promise import ask, describe
 from stream.run import RungInfo, RunInfo
 from stream.stage import Stage, Variant
 from stream.view import StageKind
-from tests.fakes import MS, make_frame, recognize
+from tests.fakes import MS, recognize
 from tests.test_pipeline import Costly, Rig, times
 
 SIZE = (4, 8)
@@ -61,7 +61,8 @@ def test_a_refused_stream_leaves_those_that_play_alone() -> None:
     rig.feed("plays", times(33, 1000))
     rig.run(500)
     before = rig.shown("plays")
-    why = refusal(ask(rig.pipeline, "new", [heavy], 150 * MS, Terms(), SIZE), asks(rig.pipeline))
+    others = [ask(rig.pipeline, "plays", [playing], 150 * MS, Terms(min_fps=10), SIZE)]
+    why = refusal(ask(rig.pipeline, "new", [heavy], 150 * MS, Terms(), SIZE), others)
     assert why is not None and "500 ms" in why
     rig.run_to(1500)
     rig.finish()
@@ -69,13 +70,11 @@ def test_a_refused_stream_leaves_those_that_play_alone() -> None:
     assert rig.streams["plays"].account.counts.dropped == {}
 
 
-def test_streams_that_play_ask_for_their_minimum_at_the_size_they_have() -> None:
+def test_minimum_rates_of_all_streams_must_fit_together() -> None:
     rig = Rig()
     playing = style()
     know(rig, playing, 40, 20, 10)
-    stream = rig.add("plays", playing, min_fps=30)
-    stream.put(make_frame(0, 0, "plays", SIZE), 0)
-    [found] = asks(rig.pipeline)
+    found = ask(rig.pipeline, "plays", [playing], 150 * MS, Terms(min_fps=30), SIZE)
     assert (found.stream, found.min_fps, found.lanes_ns) == ("plays", 30, {"generate": 10 * MS})
     new = style("other")
     know(rig, new, 70, 70, 70)

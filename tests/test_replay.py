@@ -2,28 +2,31 @@
 
 import json
 import os
-import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from stream.config import StreamConfig
 from stream.errors import ConfigError
 from stream.recorder import side_path
 from stream.recording import Recording, open_recording
 from stream.replay import Pace, Wish, check_wish, recorded_models, recorded_size, replay
-from stream.run import Run
+from stream.run import Run, RungInfo
 from stream.sound import check_sound, in_order
 from stream.summary import decisions_sha256, summarize
+from stream.trial import run_trial, wish_for
 from tests.made_run import empty_run, made_run
 from tests.media import Media, media  # noqa: F401
-from tests.recorded import FRAMES, make_recording, own_models, recording  # noqa: F401
+from tests.recorded import FRAMES, Cli, cli, make_recording, own_models, recording  # noqa: F401
 
 # ruff: noqa: F811  (pytest fixtures are imported and then named as arguments)
 
@@ -262,7 +265,23 @@ def test_frame_that_came_twice_is_named(recording: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"capacity": 0}, {"budget_ns": 0}, {"budget_ns": 1.5}, {"weight": 0}, {"stream": None}, {"tail_ns": -1}],
+    [
+        {"capacity": 0},
+        {"capacity": 2**70},
+        {"budget_ns": 0},
+        {"budget_ns": 1.5},
+        {"budget_ns": "x"},
+        {"budget_ns": 10**400},
+        {"weight": 0},
+        {"weight": float("nan")},
+        {"min_fps": True},
+        {"stream": None},
+        {"clip": 7},
+        {"pace": "sideways"},
+        {"versions": ["a"]},
+        {"versions": {"torch": 2}},
+        {"tail_ns": -1},
+    ],
 )
 def test_damaged_header_is_named(recording: Path, change: dict[str, Any]) -> None:
     run = read(recording)
@@ -271,7 +290,22 @@ def test_damaged_header_is_named(recording: Path, change: dict[str, Any]) -> Non
         check_sound(run, "side")
 
 
-@pytest.mark.parametrize("change", [{"ladder": ()}, {"kind": "paint"}, {"threads": 0}, {"max_age_ns": -1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ladder": ()},
+        {"ladder": (RungInfo("640"),) * 33},
+        {"kind": "paint"},
+        {"threads": 0},
+        {"max_age_ns": -1},
+        {"model": None},
+        {"batch_key": 3},
+        {"max_batch": "many"},
+        {"max_batch": 0},
+        {"max_batch": 20_000_000},
+        {"needs": ("gone",)},
+    ],
+)
 def test_damaged_stage_is_named(recording: Path, change: dict[str, Any]) -> None:
     run = read(recording)
     run.info = replace(run.info, stages=(replace(run.info.stages[0], **change),))
@@ -279,26 +313,78 @@ def test_damaged_stage_is_named(recording: Path, change: dict[str, Any]) -> None
         check_sound(run, "side")
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_damaged_side_file_never_ends_in_a_traceback(recording: Path, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"budget_ns":150000000', '"budget_ns":"x"'),
+        ('"versions":{}', '"versions":["a"]'),
+        ('"max_batch":1', '"max_batch":"many"'),
+        ('"max_batch":1', '"max_batch":20000000'),
+        ('"height":180', '"height":[]'),
+        ('"captured_ns"', '"pts":' + "[" * 100_000 + '1,"captured_ns"'),
+    ],
+)
+@pytest.mark.parametrize("pace", ["realtime", "max", "recorded", "virtual"])
+def test_damaged_side_file_is_one_line_at_every_pace(
+    recording: Path, cli: Cli, pace: str, before: str, after: str
+) -> None:
+    side = side_path(recording)
+    side.write_text(side.read_text().replace(before, after, 1))
+    said = cli("replay", recording, "--pace", pace).error
+    assert said.startswith("out.livelens.jsonl: ") and ("is damaged" in said or "is not a record" in said)
+    assert cli("simulate", recording).error == said
+
+
+ODD = (None, -1, 0, "x", "a\nb", [], {}, ["a"], {"a": 1}, 1e30, 2**70, 10**400, True, 0.5, float("nan"), 20_000_000)
+
+
+def places(found: Any, so_far: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to every value in a record."""
+    items = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    for key, value in items:
+        yield (*so_far, key)
+        yield from places(value, (*so_far, key))
+
+
+def damaged(line: str, draw: st.DrawFn) -> str:
+    """Return a record with one value changed, or left out."""
+    found = json.loads(line)
+    *way, last = draw(st.sampled_from([one for one in places(found) if one != ("type",)]))
+    part = found
+    for key in way:
+        part = part[key]
+    if isinstance(part, dict) and draw(st.integers(0, 9)) == 0:
+        del part[last]
+    else:
+        part[last] = draw(st.sampled_from(ODD))
+    return json.dumps(found)
+
+
+@st.composite
+def damages(draw: st.DrawFn, whole: list[str]) -> list[str]:
+    """Return the lines of a side file of which one or two were damaged, half of the time the header."""
+    numbers = [0] if draw(st.booleans()) else draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=2))
+    lines = list(whole)
+    for number in numbers:
+        lines[number] = damaged(whole[number], draw)
+    return lines
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_side_file_never_ends_in_a_traceback(recording: Path, data: st.DataObject) -> None:
     """Whatever became of a few values: it is played, or refused in a ConfigError, and it ends."""
-    whole, chance = side_path(recording).read_text().splitlines(), random.Random(seed)
-    for _ in range(25):
-        lines = list(whole)
-        for number in chance.sample(range(len(lines)), 2):
-            lines[number] = _damaged(lines[number], chance)
-        side_path(recording).write_text("\n".join(lines) + "\n")
+    whole = recording.with_name("whole")
+    if not whole.exists():
+        whole.write_text(side_path(recording).read_text())
+    side_path(recording).write_text("\n".join(data.draw(damages(whole.read_text().splitlines()))) + "\n")
+    for pace in (Pace.REALTIME, Pace.VIRTUAL):
         try:
-            assert accounted(play(recording, Pace.VIRTUAL)) >= FRAMES - 2
+            told = wish_for(recording, {}, pace, 1, None)
+            if pace is Pace.VIRTUAL:
+                assert accounted(run_trial(told, lambda done, total: None, has_own_process=False)[0]) >= FRAMES - 2
         except ConfigError as error:
             assert "\n" not in str(error)
-
-
-def _damaged(line: str, chance: random.Random) -> str:
-    found = json.loads(line)
-    key = chance.choice([key for key in found if key not in ("type", "is_keyframe")])
-    found[key] = chance.choice([None, -1, 0, "x", [], {}, 1e30, 2**70, True, 0.5, float("nan")])
-    return json.dumps(found)
 
 
 def test_side_file_of_another_clip_is_refused(media: Media, recording: Path, tmp_path: Path) -> None:

@@ -24,9 +24,25 @@ def wish(clip: Path, pace: str | None = None, device: str | None = None, **said:
 
 @pytest.fixture
 def modelled(media: Media, tmp_path: Path) -> Path:
-    """A recording that was made with a model, 320x180, within 100 ms."""
-    model = f"{own_models(tmp_path)}:invert"
-    return make_recording(media("gop10.mp4"), tmp_path / "modelled.mkv", model=model)
+    """A recording that was made with a model, 320x180, within 100 ms; its side file says that it was one of ours."""
+    made = make_recording(media("gop10.mp4"), tmp_path / "modelled.mkv", model=f"{own_models(tmp_path)}:invert")
+    side = side_path(made)
+    side.write_text(side.read_text().replace(f"{tmp_path / 'own.py'}:invert", "style/12"))
+    return made
+
+
+def test_recording_is_not_trusted_to_run_code(media: Media, tmp_path: Path) -> None:
+    """Whoever replays somebody's recording must not run what it names: a module, a file, or anything but our own."""
+    made = make_recording(media("gop10.mp4"), tmp_path / "foreign.mkv", model=f"{own_models(tmp_path)}:invert")
+    with pytest.raises(ConfigError, match="not trusted to run code"):
+        wish(made)
+    assert wish(made, generate=f"{tmp_path / 'own.py'}:invert").config.generate is not None  # said by the person
+    side = side_path(made)
+    marker = tmp_path / "ran"
+    side.write_text(side.read_text().replace(f"{tmp_path / 'own.py'}:invert", f"os:system:command=touch {marker}"))
+    with pytest.raises(ConfigError, match="not trusted to run code"):
+        wish(made)
+    assert not marker.exists()
 
 
 # ---- what to replay with
@@ -35,7 +51,7 @@ def modelled(media: Media, tmp_path: Path) -> Path:
 def test_what_was_recorded_is_what_is_replayed(modelled: Path, tmp_path: Path) -> None:
     found = wish(modelled)
     assert (found.pace, found.device, found.config.size) == (Pace.RECORDED, "auto", (320, 180))
-    assert found.config.generate == f"{tmp_path / 'own.py'}:invert"
+    assert found.config.generate == "style/12"
     assert found.recording.run is not None
     assert found.config.budget_ms * 1e6 == found.recording.run.info.budget_ns
 
