@@ -12,6 +12,7 @@ from av.error import FFmpegError
 from stream.address import sample_clip
 from stream.errors import ConfigError
 from stream.run import PacketArrival, Run, read_run
+from stream.sound import check_sound
 from stream.tape import SIDE_SUFFIX, SUFFIX, side_path
 
 FOREIGN_SHARE = 0.02  # of the keyframes in other places: the side file is of another clip
@@ -146,6 +147,7 @@ def _read_side(clip: Path, is_required: bool) -> Run | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{side}: cannot be read: {error}") from error
+    check_sound(run, side.name)
     if is_required and not run.packets:
         raise ConfigError(f"{side.name}: tells of no packet; replay with --pace realtime")
     return run

@@ -229,6 +229,8 @@ def from_line(line: str) -> Record:
         if kind == "run" and (version := found.pop("schema_version")) != SCHEMA_VERSION:
             raise ConfigError(f"is of schema version {version}; this release reads version {SCHEMA_VERSION}")
         return _build(_TYPES[kind], found)
+    except RecursionError as error:
+        raise ConfigError("is not a record of a run: brackets within brackets") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"is not a record of a run: {type(error).__name__}: {error}") from error
 
