@@ -6,7 +6,7 @@ Every change has an interval (stream/bootstrap.py) and a tolerance; it counts on
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import expm1, isfinite, log
+from math import expm1, log
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from stream.bootstrap import interval, mean, quantiles, resampled
 from stream.errors import ConfigError
-from stream.summary import ON_TIME, QUANTILES, SCHEMA_VERSION, UNSETTLED
+from stream.summary import MAX_SAMPLES, ON_TIME, QUANTILES, SCHEMA_VERSION, UNSETTLED
 
 # A change counts when its whole interval is past this: turbo clocks and memory layout alone move the latency of a
 # program by a percent or two, and nobody acts on less than 3 % of a budget.
@@ -26,6 +26,7 @@ BEYOND = 5  # frames a run must have past a quantile for it to be more than an a
 FEWEST = 30  # frames for any verdict
 
 BETTER, WORSE, SAME, UNKNOWN, DIFFER = "better", "worse", "same", "can't tell", "decisions differ"
+LEAST, MOST = 1e-6, 1e10  # of a number of a run that is not 0, in any unit
 _NEEDED: Mapping[str, type | tuple[type, ...]] = {
     "pace": str,
     "clip": str,
@@ -70,7 +71,7 @@ def load_baseline(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"baseline {path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"baseline {path}: is no JSON ({error}); was it written by `livelens replay --json`?"
         ) from error
@@ -106,19 +107,25 @@ def _damaged(found: Mapping[str, Any]) -> list[str]:
     """Return the names of fields that a comparison needs and that are missing, or not what they should be."""
     if wrong := [name for name, kind in _NEEDED.items() if not isinstance(found.get(name), kind)]:
         return wrong
-    whole = found["latency_ms"].get("capture_to_send")
+    whole = found["latency_ms"].get("capture_to_send", {})
     numbers = {
+        "budget_ms": [found["budget_ms"]],
         "fps": [found["fps"].get("shown")],
         "latency_ms": whole.values() if isinstance(whole, dict) else [None],
         **{name: [found[name]] for name in ("machine_probe_ms", "other_load") if found.get(name) is not None},
         "samples_ms": found["samples_ms"],
         "shown_at_ms": found["shown_at_ms"],
     }
-    return [name for name, values in numbers.items() if not all(map(_is_number, values))]
+    wrong = [name for name, values in numbers.items() if not all(map(_is_amount, values))]
+    series = ("samples_ms", "shown_at_ms", "outcomes")
+    return wrong + [name for name in series if name not in wrong and len(found[name]) > MAX_SAMPLES]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+def _is_amount(value: object) -> bool:
+    """Whether it is 0, or a number that a run can have; logarithms and ratios of such never overflow."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return value == 0 or LEAST <= value <= MOST
 
 
 def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

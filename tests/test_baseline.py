@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream.baseline import TOLERANCE, Comparison, compare, load_baseline
@@ -326,6 +326,20 @@ def without(name: str) -> Callable[[dict[str, Any]], str]:
         (lambda found: json.dumps(found | {"other_load": "much"}), "missing or damaged: other_load"),
         (lambda found: json.dumps(found | {"samples_ms": [1, None]}), "missing or damaged: samples_ms"),
         (lambda found: json.dumps(found | {"samples_ms": [float("nan")]}), "missing or damaged: samples_ms"),
+        (lambda found: json.dumps(found | {"samples_ms": [-3.5]}), "missing or damaged: samples_ms"),
+        (lambda found: json.dumps(found | {"samples_ms": [10**400]}), "missing or damaged: samples_ms"),
+        (lambda found: json.dumps(found | {"shown_at_ms": [1.0] * 20_001}), "missing or damaged: shown_at_ms"),
+        (lambda found: json.dumps(found | {"outcomes": "o" * 20_001}), "missing or damaged: outcomes"),
+        (lambda found: json.dumps(found | {"fps": {"shown": -3}}), "missing or damaged: fps"),
+        (lambda found: json.dumps(found | {"fps": {"shown": 5e-324}}), "missing or damaged: fps"),
+        (lambda found: json.dumps(found | {"budget_ms": float("inf")}), "missing or damaged: budget_ms"),
+        (lambda found: json.dumps(found | {"machine_probe_ms": -1}), "missing or damaged: machine_probe_ms"),
+        (
+            lambda found: json.dumps(found | {"latency_ms": {"capture_to_send": {"p50": -1}}}),
+            "missing or damaged: latency_ms",
+        ),
+        (lambda _: "[" * 100_000, "is no JSON"),
+        (lambda _: '{"schema_version":' + "9" * 5000 + "}", "is no JSON"),
     ],
 )
 def test_what_is_no_baseline_is_refused_in_one_line(
@@ -344,3 +358,27 @@ def test_a_missing_baseline_is_named(tmp_path: Path) -> None:
         load_baseline(tmp_path / "none.json")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_baseline(tmp_path)
+
+
+ODD = (None, -1, 0, "x", "", [], {}, ["a"], 1e-6, 5e-324, 1e10, 1e30, 10**400, True, 0.5, float("nan"), [0, 1e10] * 30)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_baseline_is_compared_or_refused_in_one_line(tmp_path: Path, data: st.DataObject) -> None:
+    now = summarize(made_run(60)) | {"pace": data.draw(st.sampled_from(["virtual", "recorded"]))}
+    found = json.loads(json.dumps(now))
+    for name in data.draw(st.lists(st.sampled_from(sorted(found)), min_size=1, max_size=3, unique=True)):
+        inner = found[name]
+        if isinstance(inner, dict) and inner and data.draw(st.booleans()):
+            inner[data.draw(st.sampled_from(sorted(inner)))] = data.draw(st.sampled_from(ODD))
+        else:
+            found[name] = data.draw(st.sampled_from(ODD))
+    path = tmp_path / "base.json"
+    path.write_text(json.dumps(found), "utf-8")
+    try:
+        rows = compare(load_baseline(path), now)
+    except ConfigError as error:
+        assert "\n" not in str(error)
+    else:
+        json.dumps([(row.change, row.low, row.high) for row in rows], allow_nan=False)
