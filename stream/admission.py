@@ -1,5 +1,6 @@
 """Whether a stream can be served at all, beside those that play: asked once, before it is shown. Pure."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,16 +24,18 @@ class Ask:
     tail_ns: int
     min_fps: float
     lanes_ns: Mapping[str, int] = field(default_factory=dict)
+    min_quality: float = 0.0  # below which no variant was considered
 
 
 def refusal(new: Ask, others: Iterable[Ask]) -> str | None:
     """Return why a stream cannot be served, with the numbers and what to do; None when it can."""
     needed_ns = new.models_ns + new.tail_ns
+    floor = "a lower --min-quality, " if new.min_quality else ""
     if needed_ns > new.budget_ns:
         return (
             f"at its lightest a frame takes {ns_to_ms(needed_ns):.0f} ms, and the budget is "
-            f"{ns_to_ms(new.budget_ns):.0f} ms; give --budget {_budget_ms(needed_ns)} or more, a lighter model or a "
-            "smaller --size, or --allow-late to see late pictures"
+            f"{ns_to_ms(new.budget_ns):.0f} ms; give --budget {_budget_ms(needed_ns)} or more, {floor}a lighter model "
+            "or a smaller --size, or --allow-late to see late pictures"
         )
     asks = [*others, new]
     for lane in new.lanes_ns:
@@ -47,5 +50,5 @@ def refusal(new: Ask, others: Iterable[Ask]) -> str | None:
 
 
 def _budget_ms(needed_ns: int) -> int:
-    """Return a budget that would do, with a third for waiting, in steps of ten."""
-    return round(ns_to_ms(needed_ns) * 4 / 3 / 10 + 0.5) * 10
+    """Return a budget that would do, in steps of ten: as much again for waiting, drawing and encoding."""
+    return math.ceil(ns_to_ms(needed_ns) * 2 / 10) * 10

@@ -5,6 +5,7 @@ needs. A wrong setting ends with one line on stderr and exit code 2, before anyt
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,19 @@ app = typer.Typer(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 a check failed, 2 something asked for is wrong, 130 Ctrl-C."""
-    sys.exit(_run(arguments))
+    code = _run(arguments)
+    device = sys.modules.get("stream.device")
+    if device is not None and device.is_work_left():
+        _leave_now(code)
+    sys.exit(code)
+
+
+def _leave_now(code: int) -> NoReturn:
+    """Exit without the interpreter's end: a thread inside a native library would abort the process there."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from stream.mailbox import Closed, Mailbox, Policy
 from stream.view import StageKind
 
 log = logging.getLogger(__name__)
+
+_aside: "weakref.WeakSet[_Lane]" = weakref.WeakSet()  # jobs begun with run_aside that may still be at it
 
 LANE_BOUND = 64  # the pipeline has one job in a lane at a time; the rest is for models being closed, one a stage
 
@@ -87,6 +90,9 @@ class _Lane:
 
     def close(self) -> None:
         self._jobs.close()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the worker to end, and return whether it did."""
@@ -217,9 +223,15 @@ def run_aside(clock: Clock, work: Callable[[], Any]) -> "asyncio.Future[Complete
     """Run one job on a daemon thread of its own, off the loop: loading, stopping. The future never raises."""
     future, resolve = _future()
     lane = _Lane("aside", clock, nullcontext)
+    _aside.add(lane)
     lane.submit(_Job(work, resolve, asyncio.get_running_loop()))
     lane.close()  # what is in it still runs; then the thread ends
     return future
+
+
+def is_work_left() -> bool:
+    """Whether a job begun with `run_aside` is still at it: inside a native library, perhaps, loading a model."""
+    return any(lane.is_alive() for lane in list(_aside))
 
 
 def available_cores() -> int:

@@ -94,19 +94,28 @@ def replay(
     Ends with 0 when everything holds, 1 when it is over the budget or worse than the baseline, 2 for bad input.
     """
     from stream.baseline import compare, load_baseline
-    from stream.trial import wish_for
+    from stream.trial import check_alike, wish_for
     from stream.verdict import Limits
 
     _check_number("--max-p99", max_p99, 0.001, 1e7)
     _check_number("--min-on-time", min_on_time, 0, 100)
     check_outputs({"--json": json_file, "--html": html, "--trace": trace}, _read_files(clip, baseline))
     before = load_baseline(baseline) if baseline else None
+    if min_on_time is not None and 0 < min_on_time <= 1:
+        percent = f"{min_on_time * 100:g}"
+        raise ConfigError(f"--min-on-time {min_on_time:g} would be less than 1 percent; say {percent} for {percent} %")
     said = {"recognize": recognize, "generate": generate, "budget_ms": budget, "size": size, "fps": fps}
     said |= {"min_quality": min_quality, "models": False if no_models else None}
     wish = wish_for(Path(clip), said, pace, loop, device)
+    if before is not None:
+        check_alike(before, wish, str(baseline))
     for text in wish.recording.notes:
         note(text)
-    run, summary = _play(wish)
+    try:
+        run, summary = _play(wish)
+    except KeyboardInterrupt:
+        say("[bold]Stopped[/] before the end: nothing was judged or written.")
+        raise
     comparisons = compare(before, summary) if before else None
     _write_outputs(run, summary, comparisons, json_file, html, trace)
     raise typer.Exit(_judge(summary, comparisons, Limits(max_p99, min_on_time)))
@@ -188,17 +197,17 @@ def _play(wish: "Wish") -> "tuple[Run, dict[str, Any]]":
 
 def _judge(summary: dict[str, Any], comparisons: "Sequence[Comparison] | None", limits: "Limits") -> int:
     """Print the numbers and the verdict, and return the exit code."""
-    from stream.tables import print_comparisons, print_replay
-    from stream.verdict import failures
+    from stream.tables import print_comparisons, print_line, print_replay
+    from stream.verdict import failures, passed_but
 
     print_replay(summary)
     if comparisons is not None:
         print_comparisons(comparisons)
     found = failures(summary, limits, comparisons)
     for line in found:
-        say(f"[bold red]Failed:[/] {escape(line)}")
+        print_line(f"[bold red]Failed:[/] {escape(line)}")
     if not found:
-        say("[bold green]Passed.[/]")
+        print_line(f"[bold green]Passed[/]{escape(passed_but(comparisons or ()))}.")
     return 1 if found else 0
 
 

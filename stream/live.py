@@ -264,6 +264,7 @@ class LiveStream:
     def _refusal(self, height: int, width: int) -> str | None:
         parts, stages = self._parts, [loaded.stage for loaded in self._loaded]
         least = ask(self._pipeline, self.name, stages, parts.budget_ns, parts.terms, (height, width))
+        least = replace(least, min_quality=parts.min_quality)
         found = refusal(least, self._pipeline.promised.values())
         if found is None or parts.allow_late:
             self._pipeline.promised[self.name] = least  # at once: another stream may ask before this one is open

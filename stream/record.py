@@ -1,6 +1,7 @@
 """`livelens record`: a stream with its models and a recorder, and no server."""
 
 import asyncio
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -58,7 +59,8 @@ async def _record(
         device.close()
     status = parts.recorder.status()
     if not status["packets"] and not status["error"]:
-        raise ConfigError(f"{config.record}: nothing came to record; {watch.message or config.source}")
+        why = re.sub(r"; trying again( now and then)?$", "", watch.message)
+        raise ConfigError(f"{config.record}: nothing came to record; {why or config.source}")
     return status | {"is_warm": stream.is_ready}
 
 

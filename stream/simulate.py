@@ -52,6 +52,7 @@ class Result:
     utility: float
     busy_share: float  # of the busiest lane's time
     changes: int
+    reused_share: float  # of the frames shown, with an earlier result
     runs: tuple[Run, ...]
 
 
@@ -170,6 +171,7 @@ def _result(name: str, runs: Sequence[Run]) -> Result:
         utility=sum(one["utility"] * one["frames"]["captured"] for one in summaries) / captured if captured else 0.0,
         busy_share=_busy_share([cost for run in runs for cost in run.costs if cost.stage != TAIL]),
         changes=sum(len(run.ladder) for run in runs),
+        reused_share=sum(one["frames"]["reused"] for one in summaries) / shown if shown else 0.0,
         runs=tuple(runs),
     )
 

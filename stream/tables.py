@@ -33,6 +33,7 @@ _REASONS = {
 _MEANINGS = (
     "on time: of the frames shown. p50, p95: age from capture to send.",
     "utility: quality of the variants that ran, 0 for a late or dropped frame.",
+    "reused: shown with an earlier result of a model. fps: of all streams together.",
     "busy: share of its time that the device worked. changes: of the variant.",
 )
 _VERDICTS = {"worse": "bold red", "better": "green", "decisions differ": "yellow"}
@@ -72,7 +73,7 @@ def print_results(
 ) -> None:
     """Print what each policy made of a run, beside the best possible."""
     console = console or Console(highlight=False, emoji=False)
-    columns = ("fps", "on time", "p50 ms", "p95 ms", "utility", "of best", "busy", "changes")
+    columns = ("fps", "on time", "p50 ms", "p95 ms", "utility", "of best", "reused", "busy", "changes")
     table = _table("policy", *columns)
     for one in results:
         of_best = f"{one.utility / optimum:.1%}" if optimum else ""
@@ -84,6 +85,7 @@ def print_results(
             f"{one.age_p95_ms:.0f}",
             f"{one.utility:.3f}",
             of_best,
+            f"{one.reused_share:.0%}",
             f"{one.busy_share:.0%}",
             f"{one.changes}",
             style="bold" if one.policy == "livelens" else "",
@@ -92,8 +94,15 @@ def print_results(
     if optimum is not None:
         how = "exactly" if is_exact else "none can have more"
         console.print(f"Best possible, knowing all arrivals and costs: {optimum:.3f} ({how}).")
+    else:
+        console.print("No model is needed on every frame, so there is no best possible to compare with.")
     for line in _MEANINGS:
         console.print(line, style="dim")
+
+
+def print_line(text: str) -> None:
+    """Print a line of markup on stdout, not wrapped."""
+    Console(highlight=False, emoji=False, soft_wrap=True).print(text)
 
 
 def _frame_lines(summary: Mapping[str, Any]) -> list[str]:

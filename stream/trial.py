@@ -63,6 +63,16 @@ def wish_for(clip: Path, said: Mapping[str, Any], pace: str | None, loops: int, 
     return wish
 
 
+def check_alike(before: Mapping[str, Any], wish: Wish, name: str) -> None:
+    """Raise ConfigError when a baseline is of another clip or pace: nothing could be learned from it."""
+    for what, then, now in (
+        ("clip", before["clip"], wish.recording.clip.name),
+        ("pace", before["pace"], wish.pace.value),
+    ):
+        if then != now:
+            raise ConfigError(f"baseline {name}: is of {what} {then}, and this is {now}; make one of this with --json")
+
+
 def _refuse_with_virtual(said: list[str]) -> None:
     """Raise ConfigError for a setting that a virtual replay cannot follow."""
     if found := next((flag for name, flag in _FLAGS.items() if name in said), None):

@@ -37,6 +37,15 @@ def failures(summary: Mapping[str, Any], limits: Limits, comparisons: Sequence[C
     return found
 
 
+def passed_but(comparisons: Sequence[Comparison]) -> str:
+    """Return what a person should know of a pass, to stand behind the word; "" when there is nothing."""
+    unsure = [one.name for one in comparisons if one.verdict == "can't tell"]
+    if not unsure:
+        return ""
+    which = f"{len(unsure)} of {len(comparisons)} numbers nobody can tell ({', '.join(unsure)})"
+    return f", but of {which}: play it oftener, with --loop"
+
+
 def _incomplete(frames: Mapping[str, Any]) -> str:
     played = f"only {frames['captured']} of {frames['expected']} frames of the clip were played"
     return f"{played}: the rest could not be read or decoded; play it with ffplay to check it"

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -63,3 +64,9 @@ def test_refused_exactly_when_it_is_over_its_budget_or_the_rates_do_not_fit(othe
     is_refused = cost_ms + 5 > 150 or (load > FULL + 1e-9 and min_fps > 0)
     if abs(load - FULL) > 1e-6:
         assert (refusal(new, found) is not None) == is_refused
+
+
+def test_a_refusal_under_a_floor_of_quality_says_that_it_may_be_lowered() -> None:
+    ask = Ask("s", 100 * MS, 120 * MS, 0, 0)
+    assert "--min-quality" not in str(refusal(ask, []))
+    assert "a lower --min-quality" in str(refusal(replace(ask, min_quality=0.9), []))

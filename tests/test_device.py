@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stream.clock import MonotonicClock
-from stream.device import CpuDevice, open_device, run_aside
+from stream.device import CpuDevice, is_work_left, open_device, run_aside
 from stream.errors import ConfigError
 from stream.view import StageKind
 
@@ -125,3 +125,16 @@ async def test_a_job_is_complete_when_its_kernels_are() -> None:
 
     assert (await device.submit("generate", work)).value.query()
     device.close()
+
+
+async def test_work_begun_aside_is_known_until_it_ends() -> None:
+    go_on = threading.Event()
+    done = run_aside(MonotonicClock(), go_on.wait)
+    assert is_work_left()
+    go_on.set()
+    await done
+    for _ in range(200):
+        if not is_work_left():
+            break
+        await asyncio.sleep(0.01)
+    assert not is_work_left()

@@ -37,7 +37,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_replay_that_passes_prints_its_numbers_and_ends_with_0(recording: Path, cli: Cli) -> None:
     done = cli("replay", recording, *VIRTUAL)
-    assert (done.code, done.err) == (0, "Passed.\n")
+    assert (done.code, done.err) == (0, "") and done.out.endswith("Passed.\n")
     assert f"captured: {FRAMES} frames" in done.out and "paint: 640" in done.out
     assert max(map(len, done.out.splitlines())) <= 80
 
@@ -58,10 +58,10 @@ def test_replay_that_passes_prints_its_numbers_and_ends_with_0(recording: Path, 
 def test_limits_decide_the_exit_code(recording: Path, cli: Cli, limits: str, code: int, says: list[str]) -> None:
     done = cli("replay", recording, *VIRTUAL, *limits.split())
     assert done.code == code
-    failed = [line for line in done.err.splitlines() if line.startswith("Failed: ")]
+    failed = [line for line in done.out.splitlines() if line.startswith("Failed: ")]
     assert len(failed) == len(says)
     assert all(word in line for word, line in zip(says, failed, strict=True))
-    assert ("Passed." in done.err) is not bool(says)
+    assert ("Passed." in done.out) is not bool(says)
 
 
 def test_outputs_are_written_although_the_verdict_is_1(recording: Path, cli: Cli, tmp_path: Path) -> None:
@@ -80,11 +80,12 @@ def test_baseline_alone_and_with_limits(media: Media, cli: Cli, recording: Path,
     same = cli("replay", recording, *VIRTUAL, *loops, "--baseline", "base.json")
     assert same.code == 0 and "decisions" in same.out
     assert cli("replay", recording, *VIRTUAL, *loops, "--baseline", "base.json", "--max-p99", "1").code == 1
-    slow = make_recording(media("gop10.mp4"), tmp_path / "slow.mkv", model_ms=30)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    slow = make_recording(media("gop10.mp4"), elsewhere / recording.name, model_ms=30)
     for limits in ((), ("--max-p99", "1000")):
         worse = cli("replay", slow, *VIRTUAL, *loops, "--baseline", "base.json", *limits, "--html", "worse.html")
         assert worse.code == 1
-        assert "p50 is worse than the baseline" in worse.err and "not the same clip" in worse.err
+        assert "p50 is worse than the baseline" in worse.out
     assert "decisions differ" in worse.out
     assert max(map(len, worse.out.splitlines())) <= 80
 
@@ -104,7 +105,7 @@ def test_real_replay_takes_the_recorded_size_and_no_recorded_code(media: Media, 
 def test_real_replay_that_is_too_slow_ends_with_1(media: Media, cli: Cli, tmp_path: Path) -> None:
     done = cli("replay", media("short.mp4"), "-g", f"{own_models(tmp_path)}:slow")
     assert done.code == 1
-    assert "p99 from capture to send is" in done.err and "more than 150 ms" in done.err
+    assert "p99 from capture to send is" in done.out and "more than 150 ms" in done.out
 
 
 def test_model_of_a_recording_that_is_gone_is_named(media: Media, cli: Cli, tmp_path: Path) -> None:
@@ -136,13 +137,13 @@ def test_clip_that_cannot_be_played_to_its_end_is_a_failure(media: Media, cli: C
     done = cli("replay", "broken.mp4", "--no-models", "--pace", "max", "--json", "a.json")
     found = json.loads(Path("a.json").read_text())
     assert (done.code, found["is_complete"], found["frames"]["expected"]) == (1, False, 60)
-    assert f"Failed: only {found['frames']['captured']} of 60 frames of the clip were played: " in done.err
+    assert f"Failed: only {found['frames']['captured']} of 60 frames of the clip were played: " in done.out
 
 
 def test_at_full_speed_the_budget_is_not_judged(media: Media, cli: Cli) -> None:
     command = ("replay", media("short.mp4"), "--no-models", "--pace", "max", "--budget", "0.01")
     assert cli(*command).code == 0
-    assert "more than 0.01 ms" in cli(*command, "--max-p99", "0.01").err
+    assert "more than 0.01 ms" in cli(*command, "--max-p99", "0.01").out
 
 
 def test_name_with_brackets_and_colons_is_told_as_it_is(recording: Path, cli: Cli) -> None:
@@ -425,3 +426,18 @@ def test_warnings_are_kept_back_and_told_once(capsys: pytest.CaptureFixture[str]
     with warnings_held():
         log.warning("the command ends with a line of its own")
     assert capsys.readouterr().err == ""
+
+
+def test_baseline_of_another_clip_or_pace_is_refused_before_anything_runs(
+    media: Media, cli: Cli, tmp_path: Path
+) -> None:
+    assert cli("replay", media("short.mp4"), "--no-models", "--json", "a.json").code == 0
+    other = tmp_path / "other.mp4"
+    other.write_bytes(Path(media("short.mp4")).read_bytes())
+    assert "is of clip short.mp4, and this is other.mp4" in cli("replay", other, "--baseline", "a.json").error
+    pace = cli("replay", media("short.mp4"), "--pace", "max", "--baseline", "a.json")
+    assert "is of pace realtime, and this is max" in pace.error
+
+
+def test_on_time_share_of_less_than_one_percent_is_taken_for_a_mistake(media: Media, cli: Cli) -> None:
+    assert "say 99 for 99 %" in cli("replay", media("short.mp4"), "--min-on-time", "0.99").error

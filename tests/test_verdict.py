@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stream.baseline import Comparison
-from stream.verdict import Limits, failures
+from stream.verdict import Limits, failures, passed_but
 
 
 def summary(*, p99: float = 100.0, shown: int = 200, on_time: int = 198, budget: float = 150.0) -> dict[str, Any]:
@@ -68,3 +68,10 @@ def test_clip_that_was_not_played_to_its_end_never_passes(baseline: list[Compari
 )
 def test_at_full_speed_only_limits_of_its_own_are_judged(limits: Limits, fails: int) -> None:
     assert len(failures(summary(p99=400) | {"pace": "max"}, limits, None)) == fails
+
+
+def test_a_pass_says_of_what_nobody_can_tell() -> None:
+    sure = Comparison("p50", "ms", 1.0, 1.0, 0.0, -0.01, 0.01, "same")
+    unsure = Comparison("p99", "ms", 1.0, 1.2, 0.2, -0.2, 0.6, "can't tell")
+    assert passed_but([sure]) == "" == passed_but([])
+    assert "1 of 2 numbers nobody can tell (p99)" in passed_but([sure, unsure])
