@@ -55,6 +55,7 @@ def summarize(
         "latency_ms": _latencies(outcomes),
         "slack_ms": _slacks(outcomes),
         "variants": _variants(run),
+        "decisions": _decisions(outcomes),
         "ladder": [_change(change, start_ns) for change in run.ladder],
         "causes": _ranked(outcome.cause for outcome in outcomes if outcome.cause),
         **_misses(outcomes),
@@ -211,6 +212,21 @@ def _variants(run: Run) -> dict[str, dict[str, int]]:
     for cost in _worked(run):
         counts.setdefault(cost.stage, Counter())[cost.variant] += len(cost.seqs)
     return {name: dict(count) for name, count in counts.items()}
+
+
+def _decisions(outcomes: list[Outcome]) -> dict[str, list[dict[str, Any]]]:
+    """Count what was done about each stage of the frames shown and why, the most frequent first."""
+    counts: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    for outcome in outcomes:
+        for name, one in outcome.decisions.items() if outcome.is_shown else ():
+            counts[name][one.action, one.reason] += 1
+    return {
+        name: [
+            {"action": action, "reason": reason, "frames": frames}
+            for (action, reason), frames in sorted(count.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        for name, count in sorted(counts.items())
+    }
 
 
 def _worked(run: Run) -> Iterator[Cost]:

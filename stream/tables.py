@@ -36,6 +36,7 @@ _MEANINGS = (
     "reused: shown with an earlier result of a model. fps: of all streams together.",
     "busy: share of its time that the device worked. changes: of the variant.",
 )
+_STAND_INS = {"reuse": "an earlier result", "refresh": "an earlier result", "skip": "none"}
 _VERDICTS = {"worse": "bold red", "better": "green", "decisions differ": "yellow"}
 
 
@@ -125,7 +126,13 @@ def _frame_lines(summary: Mapping[str, Any]) -> list[str]:
     for stage, runs in summary["variants"].items():
         ran = ", ".join(f"{variant or 'as it is'} {count} times" for variant, count in runs.items())
         lines.append(f"{stage}: {ran}")
-    return [*lines, f"decisions: {summary['decisions_sha256'][:16]}"]
+        lines += [
+            f"  {one['frames']} shown with {_STAND_INS[one['action']]}: {one['reason']}"
+            for one in summary["decisions"].get(stage, ())
+            if one["action"] in _STAND_INS
+        ]
+    is_virtual = summary["pace"] == "virtual"  # only there do they tell anything: they are the same on every machine
+    return [*lines, f"decisions: {summary['decisions_sha256'][:16]}"] if is_virtual else lines
 
 
 def _value(value: float | None, unit: str) -> str:

@@ -49,7 +49,7 @@ def test_replay_tells_steps_frames_and_variants(console: Console) -> None:
 
 def test_every_number_of_a_replay_is_on_one_line(console: Console) -> None:
     """A wrapped line is an ugly one: each that is not a list of names has a subject at its beginning."""
-    print_replay(summarize(made_run(100_000 // 50)), console)
+    print_replay(summarize(made_run(100_000 // 50)) | {"pace": "virtual"}, console)
     beginnings = ("captured:", "shown:", "on time:", "decisions:")
     assert [sum(line.startswith(word) for line in lines(console)) for word in beginnings] == [1, 1, 1, 1]
 
@@ -107,3 +107,10 @@ def test_policies_stand_beside_the_best_possible(console: Console, is_exact: boo
 def test_without_a_best_no_share_of_it_is_told(console: Console) -> None:
     print_results([result("edf")], None, is_exact=False, console=console)
     assert "no best possible to compare with" in " ".join(lines(console))
+
+
+def test_why_an_earlier_result_was_shown_is_told(console: Console) -> None:
+    decisions = {"boxes": [{"action": "reuse", "reason": "no room on every frame", "frames": 7}]}
+    variants = {"boxes": {"bf16": 3}}
+    print_replay(summarize(made_run(30)) | {"decisions": decisions, "variants": variants}, console)
+    assert "  7 shown with an earlier result: no room on every frame" in lines(console)
