@@ -20,7 +20,7 @@ from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.policies import policy
 from stream.recording import Recording, arrivals
-from stream.run import Arrival, Run, RunInfo, StageInfo
+from stream.run import Arrival, Run, RunInfo, StageInfo, check_frames
 from stream.sound import check_sound, in_order
 from stream.source import SourceState
 from stream.tape import side_path
@@ -55,7 +55,7 @@ Tell = Callable[[int, int], None]  # (frames done, frames in all)
 
 
 def check_wish(wish: Wish) -> None:
-    """Raise ConfigError when the pace needs what the recording does not have."""
+    """Raise ConfigError when the pace needs what the recording does not have, or the account would be too long."""
     run, clip = wish.recording.run, wish.recording.clip
     if run is not None and wish.pace in (Pace.RECORDED, Pace.VIRTUAL):
         check_sound(run, side_path(clip).name)
@@ -65,6 +65,7 @@ def check_wish(wish: Wish) -> None:
         raise ConfigError(
             f"{clip}: its side file tells of no frame; was it ended before the models were warm? Take --pace realtime"
         )
+    check_frames(wish.recording.packets * wish.loops, "take a lower --loop, or a shorter clip")
 
 
 def replay(wish: Wish, tell: Tell) -> Run:

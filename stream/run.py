@@ -6,12 +6,19 @@ As a file it is JSON lines, one record a line, each with its "type" (docs/run-fo
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 from stream.errors import ConfigError
 
 SCHEMA_VERSION = 1
+MAX_FRAMES = 2_000_000  # of one account in memory: 3 to 5 GB, and 18 hours at 30 frames a second
+
+
+def check_frames(frames: int, instead: str) -> None:
+    """Raise ConfigError for more frames than one account may have; `instead` is what to do."""
+    if frames > MAX_FRAMES:
+        raise ConfigError(f"{frames} frames are too many for one account, which has {MAX_FRAMES} at most; {instead}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,7 @@ class Outcome:
     late_ns     sent - deadline; above 0 is late
     cause       for a frame dropped, late or shown without a stage: source, decode, waiting, model, encode, network or
                 viewer; "" when nothing was amiss
-    results     findings by stage, as Results.to_json; empty when not recorded
+    results     findings by stage, as Results.to_json; empty when not recorded, and in a Run
     """
 
     seq: int
@@ -181,7 +188,10 @@ class RunLog(Protocol):
 
 @dataclass(slots=True)
 class Run:
-    """A whole run in memory; also a RunLog. Lists are in the order things happened."""
+    """A whole run in memory; also a RunLog. Lists are in the order things happened.
+
+    Findings are left out: nobody reads them here, and they would take most of the memory.
+    """
 
     info: RunInfo
     arrivals: list[Arrival] = field(default_factory=list)
@@ -196,7 +206,7 @@ class Run:
         if isinstance(record, Arrival):
             self.arrivals.append(record)
         elif isinstance(record, Outcome):
-            self.outcomes.append(record)
+            self.outcomes.append(replace(record, results={}) if record.results else record)
         elif isinstance(record, Cost):
             self.costs.append(record)
         elif isinstance(record, PacketArrival):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from stream.clock import NS_PER_S, ms_to_ns
 from stream.costs import TAIL
 from stream.errors import ConfigError
-from stream.run import Arrival, Cost, Run, RungInfo, RunInfo, StageInfo
+from stream.run import Arrival, Cost, Run, RungInfo, RunInfo, StageInfo, check_frames
 
 LADDER = ((1.0, 1.0), (0.9, 0.55), (0.75, 0.3), (0.6, 0.16))  # (quality, cost) of a made-up model, against its best
 PTS_HZ = 90_000  # ticks of a pts, as in stream/virtual.py
@@ -102,6 +102,7 @@ def _parse(text: str) -> tuple[str, dict[str, float]]:
         if key not in DEFAULTS or not equals:
             raise ConfigError(f"{text}: {option!r} is not understood; known are {', '.join(f'{k}=' for k in DEFAULTS)}")
         values[key] = _number(text, key, value)
+    check_frames(round(values["seconds"] * values["fps"]), f"{text}: take fewer seconds= or a lower fps=")
     return kind, values
 
 

@@ -22,7 +22,7 @@ from stream.inflow import Inflow, Terms
 from stream.mailbox import Mailbox
 from stream.pipeline import Pipeline, Work
 from stream.results import Results
-from stream.run import Arrival, Run, RunInfo, StageInfo
+from stream.run import Arrival, Run, RunInfo, StageInfo, check_frames
 from stream.scheduler import Scheduler
 from stream.stage import Stage, Variant
 from stream.stats import FrameCounts
@@ -158,8 +158,10 @@ def play(
 ) -> list[Run]:
     """Run the streams together on one virtual device and return the account of each.
 
-    `on_progress(share)` is called a hundred times or so. Raises nothing of its own; takes about 100 us a frame.
+    `on_progress(share)` is called a hundred times or so. Raises ConfigError for too many frames; takes about 100 us a
+    frame.
     """
+    check_frames(sum(len(script.arrivals) for script in scripts), "take fewer streams or a shorter run")
     machine = Machine(min((script.arrivals[0].captured_ns for script in scripts if script.arrivals), default=0))
     device = VirtualDevice(machine, scripts)
     pipeline = Pipeline(device, machine.clock, CostModel(), scheduler, post=lambda call, *args: call(*args))

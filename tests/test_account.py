@@ -4,7 +4,7 @@ import pytest
 
 from stream.account import Account
 from stream.results import Results
-from stream.run import Decision, Outcome, Run, RunInfo
+from stream.run import Decision, Outcome, Record, Run, RunInfo
 from stream.stats import FrameCounts
 from stream.trace import Step
 from stream.view import DropReason
@@ -80,14 +80,24 @@ def test_a_frame_that_waited_in_the_mailbox_until_it_was_hopeless_tells_of_waiti
     assert run.outcomes[0].cause == "waiting"
 
 
+class Told:
+    """A log that keeps what it was told as it is; a Run leaves findings out."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.add = self.records.append
+
+
 def test_results_and_their_ages_are_told_of_a_frame_that_was_shown() -> None:
-    found, run = account()
+    told = Told()
+    found = Account(FrameCounts(), told)
     frame = frame_of(WHOLE)
     frame.results = {"boxes": Results()}
     frame.result_age_ns = {"boxes": 40 * MS}
     frame.trace.decisions = {"boxes": Decision("reuse", "b", "young"), "style": Decision("run", "v0", "needed")}
     found.sent(frame, 51 * MS, 33 * MS, has_skipped=False)
-    outcome: Outcome = run.outcomes[0]
+    [outcome] = told.records
+    assert isinstance(outcome, Outcome)
     assert outcome.decisions["boxes"] == Decision("reuse", "b", "young", 40 * MS)
     assert outcome.decisions["style"] == Decision("run", "v0", "needed")
     assert set(outcome.results) == {"boxes"}

@@ -20,7 +20,7 @@ from stream.errors import ConfigError
 from stream.recorder import side_path
 from stream.recording import Recording, open_recording
 from stream.replay import Pace, Wish, check_wish, recorded_models, recorded_size, replay
-from stream.run import Run, RungInfo
+from stream.run import MAX_FRAMES, Run, RungInfo
 from stream.sound import check_sound, in_order
 from stream.summary import decisions_sha256, summarize
 from stream.trial import run_trial, wish_for
@@ -192,6 +192,24 @@ def test_recording_cut_short_plays_what_is_there(recording: Path) -> None:
     assert 0 < packets < FRAMES
     assert accounted(play(recording, Pace.RECORDED)) == packets
     assert accounted(play(recording, Pace.VIRTUAL)) == packets
+
+
+@pytest.mark.parametrize("pace", list(Pace))
+def test_more_frames_than_an_account_has_room_for_are_refused(recording: Path, pace: Pace) -> None:
+    check_wish(wish(recording, pace, MAX_FRAMES // FRAMES))
+    with pytest.raises(ConfigError, match=r"3000000 frames are too many .* take a lower --loop, or a shorter clip"):
+        check_wish(wish(recording, pace, 100_000))
+
+
+def test_account_of_a_replay_keeps_no_findings(media: Media, tmp_path: Path) -> None:
+    """They would be most of its memory; a recording's side file has them."""
+    model = tmp_path / "finder.py"
+    model.write_text(
+        "from stream.results import Results\nclass Finder:\n    def __call__(self, image):\n        return Results()\n"
+    )
+    run = play(media("short.mp4"), Pace.MAX, models=True, recognize=[f"{model}:Finder"])
+    assert len(run.outcomes) == 15
+    assert not any(outcome.results for outcome in run.outcomes)
 
 
 # ---- what a recording was made with

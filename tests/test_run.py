@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from stream.errors import ConfigError
 from stream.run import (
+    MAX_FRAMES,
     Arrival,
     Cost,
     Decision,
@@ -12,6 +15,7 @@ from stream.run import (
     RungInfo,
     RunInfo,
     StageInfo,
+    check_frames,
     from_line,
     read_run,
     to_line,
@@ -19,12 +23,13 @@ from stream.run import (
 
 STYLE = StageInfo("style", "generate", "generate", 2, 0, ("mask",), (RungInfo("bf16", 1.0, 23), RungInfo("small", 0.5)))
 INFO = RunInfo("s", "a.mkv", "cpu", "CPU, 2 cores", 2, 150_000_000, (STYLE,), versions={"torch": "2.6"})
+OUTCOME = Outcome(0, "", 50, 155, {"captured": 5}, {"style": Decision("run", "bf16", "fits")}, {"models": 23}, -105)
 RECORDS = (
     PacketArrival(5, is_keyframe=True),
     Arrival(0, 0, 5, 9, 360, 640),
     Cost("style", "bf16", (0,), 1, "generate", 10, 33, error="RuntimeError: no"),
     LadderChange(40, "style", "bf16", "small", "too slow"),
-    Outcome(0, "", 50, 155, {"captured": 5}, {"style": Decision("run", "bf16", "fits")}, {"models": 23}, -105),
+    OUTCOME,
 )
 
 
@@ -35,6 +40,25 @@ def test_what_is_written_is_read_back() -> None:
     lines = [to_line(record) for record in run.records()]
     assert read_run(lines, "x") == run
     assert [from_line(line) for line in lines] == list(run.records())
+
+
+def test_findings_are_written_and_not_kept_in_memory() -> None:
+    found = {"boxes": {"boxes": [{"label": "dog", "score": 0.9, "xyxy": [1, 2, 3, 4]}]}}
+    outcome = replace(OUTCOME, results=found)
+    line = to_line(outcome)
+    assert from_line(line) == outcome
+    run = Run(INFO)
+    run.add(outcome)
+    assert read_run([to_line(INFO), line], "x").outcomes == run.outcomes == [OUTCOME]
+
+
+def test_an_account_has_a_most_of_frames() -> None:
+    check_frames(MAX_FRAMES, "take a lower --loop")
+    with pytest.raises(ConfigError) as caught:
+        check_frames(MAX_FRAMES + 1, "take a lower --loop")
+    assert str(caught.value) == (
+        "2000001 frames are too many for one account, which has 2000000 at most; take a lower --loop"
+    )
 
 
 def test_a_line_cut_off_at_the_end_is_left_out_and_noted() -> None:

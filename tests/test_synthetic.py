@@ -148,3 +148,8 @@ def test_error_names_the_known_kinds_and_keys() -> None:
     with pytest.raises(ConfigError) as of_key:
         synthetic_run("synthetic:constant,speed=2")
     assert all(key in str(of_key.value) for key in DEFAULTS)
+
+
+def test_more_frames_than_an_account_has_room_for_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"8640000 frames are too many .* take fewer seconds= or a lower fps="):
+        synthetic_run("synthetic:constant,seconds=36000,fps=240")

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from stream import run as run_module
 from stream.costs import CostBook
+from stream.errors import ConfigError
 from stream.policies import POLICIES, policy
 from stream.run import Arrival, Cost, Run, RungInfo, RunInfo, StageInfo, to_line
+from stream.simulate import Setting, make_scripts
 from stream.stage import ERRORS_TO_OPEN, RETRY_AFTER_NS
 from stream.synthetic import synthetic_run
 from stream.virtual import Script, play
@@ -200,3 +203,11 @@ def test_streams_whose_stages_may_be_batched_are_batched_in_virtual_time_too() -
     runs = played(*(recorded(60, (paint,), seed=seed) for seed in range(1, 5)))
     assert any(cost.batch > 1 for run in runs for cost in run.costs)
     assert all(cost.batch <= 4 for run in runs for cost in run.costs)
+
+
+def test_more_frames_than_an_account_has_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "MAX_FRAMES", 60)
+    scripts = make_scripts(synthetic_run("synthetic:constant,seconds=1"), Setting(streams=3))
+    play(scripts[:2], policy("livelens", 1))
+    with pytest.raises(ConfigError, match=r"90 frames are too many .* take fewer streams or a shorter run"):
+        play(scripts, policy("livelens", 1))
