@@ -360,7 +360,25 @@ def test_a_missing_baseline_is_named(tmp_path: Path) -> None:
         load_baseline(tmp_path)
 
 
-ODD = (None, -1, 0, "x", "", [], {}, ["a"], 1e-6, 5e-324, 1e10, 1e30, 10**400, True, 0.5, float("nan"), [0, 1e10] * 30)
+ODD: tuple[Any, ...] = (
+    None,
+    -1,
+    0,
+    "x",
+    "",
+    [],
+    {},
+    ["a"],
+    1e-6,
+    5e-324,
+    1e10,
+    1e30,
+    10**400,
+    True,
+    0.5,
+    float("nan"),
+    [0, 1e10] * 30,
+)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

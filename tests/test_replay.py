@@ -353,7 +353,24 @@ def test_damaged_side_file_is_one_line_at_every_pace(
     assert cli("simulate", recording).error == said
 
 
-ODD = (None, -1, 0, "x", "a\nb", [], {}, ["a"], {"a": 1}, 1e30, 2**70, 10**400, True, 0.5, float("nan"), 20_000_000)
+ODD: tuple[Any, ...] = (
+    None,
+    -1,
+    0,
+    "x",
+    "a\nb",
+    [],
+    {},
+    ["a"],
+    {"a": 1},
+    1e30,
+    2**70,
+    10**400,
+    True,
+    0.5,
+    float("nan"),
+    20_000_000,
+)
 
 
 def places(found: Any, so_far: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
