@@ -312,7 +312,7 @@ def test_the_clip_so_far_is_kept_when_the_next_cannot_be_made(
     assert pictures(out) == len(run_of(out).packets) == 5
 
 
-def no_space(path: Path) -> None:
+def no_space(path: Path) -> object:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
@@ -320,7 +320,7 @@ def test_what_waits_when_recording_stops_is_let_go_and_counted(
     media: Media, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs = threading.Event()
-    monkeypatch.setattr(Clip, "write", lambda *_: hangs.wait(30) and no_space(out))
+    monkeypatch.setattr(Clip, "write", lambda *_: (hangs.wait(30), no_space(out)))
     recorder = record(out)
     feed(recorder, media("short.mp4"), last=1)
     wait_taken(recorder)
