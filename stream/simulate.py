@@ -13,7 +13,7 @@ from stream.clock import ms_to_ns, ns_to_ms
 from stream.costs import TAIL, CostBook
 from stream.errors import ConfigError
 from stream.policies import policy
-from stream.run import Arrival, Cost, Run, StageInfo
+from stream.run import Arrival, Cost, Run, StageInfo, check_frames
 from stream.sound import check_sound, in_order
 from stream.stats import quantile
 from stream.summary import summarize
@@ -86,6 +86,7 @@ def make_scripts(run: Run, setting: Setting) -> list[Script]:
     """Return what each stream does: copies of the run, each a part of a frame interval and some frames further on."""
     if not 1 <= setting.streams <= MAX_STREAMS:
         raise ConfigError(f"--streams {setting.streams}: it must be 1 to {MAX_STREAMS}")
+    check_frames(len(run.arrivals) * setting.streams, "take fewer --streams or a shorter run")
     if not setting.device_speed > 0:
         raise ConfigError(f"--device-speed {setting.device_speed:g}: it must be above 0; 2 is twice as fast")
     budget_ns = run.info.budget_ns if setting.budget_ms is None else ms_to_ns(setting.budget_ms)

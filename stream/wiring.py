@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_BATCH = 64  # pictures of one job; more would make all of them late
 WARM_RUNS = 3  # measured after the backend's own warm-up; their costs are the first predictions
 CPU_SIZE = (640, 360)  # the default style keeps 30 fps at this size on two cores; --size asks for another
 CUDA_SIZE = (1280, 720)
@@ -76,7 +77,7 @@ class WarmStage:
             lighter=tuple(Variant(f"{rung.model.variant}, {rung.label}", rung.quality, rung.model) for rung in lighter),
             cost_name=cost_name,
             batch_key=getattr(model, "batch_key", ""),
-            max_batch=getattr(model, "max_batch", 1),
+            max_batch=min(MAX_BATCH, getattr(model, "max_batch", 1)),
         )
 
     def warm(self, height: int, width: int, rung: int = 0) -> list[int]:

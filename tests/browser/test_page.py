@@ -268,7 +268,7 @@ def test_what_held_frames_up_is_told_in_plain_words(tab: Tab, stub: PageStub) ->
         "the source sends in bursts",
         "the network is slow",
         "decoding is slow",
-        "viewers report it",
+        "a viewer takes its packets too slowly",
         "full_moon",
     ):
         expect(rows.filter(has_text=words)).to_have_count(1)
