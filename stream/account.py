@@ -83,10 +83,11 @@ class Account:
         if cause is not None:
             self.counts.causes[cause.value] += 1
         if self._log is not None:
-            self._log.add(_outcome(frame, dropped, at_ns, cause.value if cause else ""))
+            has_results = self._log.keeps_results and not dropped
+            self._log.add(_outcome(frame, dropped, at_ns, cause.value if cause else "", has_results=has_results))
 
 
-def _outcome(frame: Frame, dropped: str, at_ns: int, cause: str) -> Outcome:
+def _outcome(frame: Frame, dropped: str, at_ns: int, cause: str, *, has_results: bool) -> Outcome:
     ages = frame.result_age_ns
     return Outcome(
         seq=frame.seq,
@@ -101,5 +102,5 @@ def _outcome(frame: Frame, dropped: str, at_ns: int, cause: str) -> Outcome:
         planned_ns=frame.trace.planned_ns,
         late_ns=0 if dropped else at_ns - frame.deadline_ns,
         cause=cause,
-        results={} if dropped else {name: found.to_json() for name, found in frame.results.items()},
+        results={name: found.to_json() for name, found in frame.results.items()} if has_results else {},
     )

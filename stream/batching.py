@@ -39,12 +39,11 @@ class Batches:
     """The batches begun in one decision, by lane and batch key."""
 
     def __init__(self) -> None:
+        self.have_begun = False
         self._batches: dict[tuple[str, str], _Batch] = {}
 
     def have_room(self, stages: Sequence[StageView]) -> bool:
         """Whether each of the stages could join a batch in its lane."""
-        if not self._batches:
-            return False
         found = [self._batches.get((stage.lane, stage.batch_key)) for stage in stages]
         return all(batch is not None and batch.room > 0 for batch in found)
 
@@ -60,6 +59,7 @@ class Batches:
         """Put a stage's picture into the batch in its lane, or begin one with it."""
         rung, key = stage.rungs[choice.rung], (stage.lane, choice.batch)
         if (batch := self._batches.get(key)) is None:
+            self.have_begun = True
             batch = self._batches[key] = _Batch(rung.variant, ready_ns, 0, stage.max_batch, [])
         batch.cost_ns = rung.batch_ns(len(batch.members) + 1)
         batch.ready_ns = max(batch.ready_ns, ready_ns)

@@ -76,10 +76,11 @@ class Forecast:
         if self._own == RECENT:  # enough to stand alone: what was only expected goes
             samples = self._samples = deque(list(samples)[-RECENT:], maxlen=WINDOW)
         self.prior_ns = self.prior_ns or cost_ns
-        ordered = sorted(samples)
+        window = list(samples)
+        ordered = sorted(window)
         high = ordered[-2] if len(ordered) > 1 else ordered[-1]
-        self.predicted_ns = min(high, max(samples[index] for index in range(-min(RECENT, len(samples)), 0)))
-        self.typical_ns = min(self._mean_ns(), self.predicted_ns)
+        self.predicted_ns = min(high, max(window[-RECENT:]))
+        self.typical_ns = min(_mean_ns(window), self.predicted_ns)
         if self._followed_ns and self._own == JUDGED_AFTER:
             self._judge_prior()
 
@@ -104,15 +105,6 @@ class Forecast:
             self.prior_ns = max(1, round(self.prior_ns * math.sqrt(math.sqrt(min(MISJUDGED, max(1 / MISJUDGED, off))))))
         self._followed_ns = 0
 
-    def _mean_ns(self) -> int:
-        """Return the mean of the window, or of its newest part when that is clearly another load."""
-        samples = list(self._samples)
-        mean = sum(samples) / len(samples)
-        for count, is_shift in ((RISE, _is_rise), (RECENT, _is_fall)):
-            if is_shift(samples[:-count], samples[-count:], mean):
-                return sum(samples[-count:]) // len(samples[-count:])
-        return round(mean)
-
     def follow(self, other: "Forecast") -> None:
         """Take the load that another variant or batch of the stage has met: its samples, scaled by the priors."""
         ratio = self.prior_ns / other.prior_ns
@@ -132,6 +124,17 @@ class Forecast:
         if not self._samples:
             return float(self.predicted_ns <= left_ns)
         return sum(cost_ns <= left_ns for cost_ns in self._samples) / len(self._samples)
+
+
+def _mean_ns(window: list[int]) -> int:
+    """Return the mean of the window, or of its newest part when that is clearly another load."""
+    mean = sum(window) / len(window)
+    if mean <= window[-1] * NEAR and window[-1] <= mean * NEAR:  # neither of the below, and the usual case
+        return round(mean)
+    for count, is_shift in ((RISE, _is_rise), (RECENT, _is_fall)):
+        if is_shift(window[:-count], window[-count:], mean):
+            return sum(window[-count:]) // len(window[-count:])
+    return round(mean)
 
 
 def _is_rise(before: list[int], newest: list[int], mean: float) -> bool:

@@ -92,6 +92,10 @@ class Recorder:
 
     # RunLog
 
+    @property
+    def keeps_results(self) -> bool:
+        return True
+
     def add(self, record: Record) -> None:
         """Take a record of the run for the side file; a further RunInfo adds what was not known at first."""
         if self._error is None:

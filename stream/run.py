@@ -7,7 +7,7 @@ As a file it is JSON lines, one record a line, each with its "type" (docs/run-fo
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from stream.errors import ConfigError
 
@@ -181,7 +181,13 @@ _NAMES = {record: name for name, record in _TYPES.items()}
 
 
 class RunLog(Protocol):
-    """Takes the records of one stream as they come about. Event loop only; must not block."""
+    """Takes the records of one stream as they come about. Event loop only; must not block.
+
+    `keeps_results` says whether it wants the findings of each frame, which take a while to write down.
+    """
+
+    @property
+    def keeps_results(self) -> bool: ...
 
     def add(self, record: Record) -> None: ...
 
@@ -192,6 +198,8 @@ class Run:
 
     Findings are left out: nobody reads them here, and they would take most of the memory.
     """
+
+    keeps_results: ClassVar[bool] = False
 
     info: RunInfo
     arrivals: list[Arrival] = field(default_factory=list)

@@ -81,7 +81,7 @@ class _Round:
         decisions: list[Plan | Drop] = []
         doubtful: list[tuple[Waiting, Outlook]] = []
         for frame in ordered:
-            if not self._may_start(frame):
+            if not self._busy.isdisjoint(frame.must_lanes) and not self._may_join(frame):
                 continue
             found = outlook(self._now_ns, frame)
             is_tried = found is Outlook.LATE and self._now_ns >= frame.urgent_at_ns
@@ -96,10 +96,10 @@ class _Round:
                 decisions.append(plan)
         return decisions
 
-    def _may_start(self, frame: Waiting) -> bool:
-        """Whether each stage that the frame waits for has a free lane, or a batch there that it may join."""
-        if self._busy.isdisjoint(frame.must_lanes):
-            return True
+    def _may_join(self, frame: Waiting) -> bool:
+        """Whether each stage that the frame waits for, and whose lane is taken, has a batch there that it may join."""
+        if not self._batches.have_begun:
+            return False
         busy = [stage for stage in frame.stages if stage.lane in self._busy and stage.is_must]
         return self._batches.have_room(busy)
 

@@ -83,6 +83,8 @@ def test_a_frame_that_waited_in_the_mailbox_until_it_was_hopeless_tells_of_waiti
 class Told:
     """A log that keeps what it was told as it is; a Run leaves findings out."""
 
+    keeps_results = True
+
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.add = self.records.append

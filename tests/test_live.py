@@ -234,6 +234,8 @@ async def test_a_stream_that_fits_at_its_lightest_is_not_refused(stands: list[St
 class Account:
     """A recorder that remembers."""
 
+    keeps_results = True
+
     def __init__(self) -> None:
         self.records: list[Any] = []
         self.is_closed = False

@@ -206,8 +206,11 @@ def test_streams_whose_stages_may_be_batched_are_batched_in_virtual_time_too() -
 
 
 def test_more_frames_than_an_account_has_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = synthetic_run("synthetic:constant,seconds=1")
+    scripts = make_scripts(run, Setting(streams=3))
     monkeypatch.setattr(run_module, "MAX_FRAMES", 60)
-    scripts = make_scripts(synthetic_run("synthetic:constant,seconds=1"), Setting(streams=3))
+    with pytest.raises(ConfigError, match=r"90 frames are too many .* take fewer --streams"):
+        make_scripts(run, Setting(streams=3))
     play(scripts[:2], policy("livelens", 1))
     with pytest.raises(ConfigError, match=r"90 frames are too many .* take fewer streams or a shorter run"):
         play(scripts, policy("livelens", 1))

@@ -37,7 +37,7 @@ class SleepStage:
         self._cost_s = cost_s
         self.stage = Stage("sleep", StageKind.GENERATE, self._run, "sleep")
 
-    def warm(self, height: int, width: int) -> list[int]:
+    def warm(self, height: int, width: int, rung: int = 0) -> list[int]:
         return [round(self._cost_s * NS_PER_S)]
 
     def close(self) -> None:
