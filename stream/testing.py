@@ -113,12 +113,14 @@ class LatencyReplay:
     def _replay(self, wish: "Wish", baseline: Path | None) -> Replayed:
         from stream.baseline import compare, load_baseline
         from stream.outputs import write
-        from stream.trial import run_trial
+        from stream.trial import check_alike, run_trial
 
         is_update = baseline is not None and self.request.config.getoption(_UPDATE)
         if baseline and not is_update and not baseline.exists():
             raise ConfigError(f"there is no baseline {baseline} yet; make it with `pytest {_UPDATE}`, and commit it")
         before = load_baseline(baseline) if baseline and not is_update else None
+        if before is not None:
+            check_alike(before, wish, str(baseline))
         run, summary = run_trial(wish, lambda done, total: None, has_own_process=False)  # other tests were before it
         if baseline and is_update:
             baseline.parent.mkdir(parents=True, exist_ok=True)
