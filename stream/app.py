@@ -4,7 +4,6 @@ import asyncio
 import errno
 import logging
 import os
-import signal
 from collections.abc import Callable
 
 from aiohttp import web
@@ -20,11 +19,11 @@ from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.port import is_loopback
 from stream.server import Server
+from stream.signals import on_stop_signal
 from stream.wiring import device_text, machine_text, stream_parts
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.25  # how often stuck lanes are looked for
 STOP_TIMEOUT_S = 4.0  # everything must be closed within five seconds of Ctrl-C
 
 
@@ -38,7 +37,7 @@ def run(config: ServeConfig, on_ready: Callable[[str], None] | None = None) -> i
 
 async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     stop = asyncio.Event()
-    _on_signal(stop.set)
+    on_stop_signal(stop.set)
     clock = MonotonicClock()
     device = open_device(config.device, clock)
     costs, kept_at, machine = CostModel(), cache_dir() / "costs.json", machine_text(device)
@@ -64,20 +63,10 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     return 0
 
 
-def _on_signal(callback: Callable[[], None]) -> None:
-    """Call `callback` on the loop at SIGINT and SIGTERM, also where the loop cannot listen for signals (Windows)."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, callback)
-        except NotImplementedError:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
-
-
 async def _run_until(stop: asyncio.Event, streams: dict[str, LiveStream], pipeline: Pipeline, lag: LoopLag) -> None:
     """Run the streams until `stop` is set."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(lag.run()), group.create_task(_tick(pipeline))]
+        tasks = [group.create_task(lag.run()), group.create_task(pipeline.run())]
         one_at_a_time = asyncio.Lock()  # two networks that compile at once only take each other's cores
         for stream in streams.values():
             stream.start()
@@ -86,12 +75,6 @@ async def _run_until(stop: asyncio.Event, streams: dict[str, LiveStream], pipeli
         log.info("stopping")
         for task in tasks:
             task.cancel()
-
-
-async def _tick(pipeline: Pipeline) -> None:
-    while True:
-        await asyncio.sleep(TICK_S)
-        pipeline.tick()
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> str:

@@ -16,7 +16,6 @@ from stream.source import SourceState
 
 FIRST_FRAME_S = 20.0  # to get one picture of a recording; longer means it cannot be read
 DRAIN_S = 10.0  # for the frames still inside when the source has ended; a model that hangs is left behind
-TICK_S = 0.25  # as the server ticks
 WATCH_S = 0.05  # how often the source is looked at, and progress told
 ENDED = (SourceState.FINISHED, SourceState.ERROR)  # of a recording, which is not tried again
 
@@ -54,7 +53,7 @@ async def play_out(
     feed = stream.broadcast.make_feed("H264")
     stream.broadcast.add_viewer(feed)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_take_all(feed)), group.create_task(_tick(pipeline))]
+        tasks = [group.create_task(_take_all(feed)), group.create_task(pipeline.run())]
         while not has_ended() and not stop.is_set():
             on_progress()
             await pause(stop)
@@ -82,9 +81,3 @@ async def _take_all(feed: Feed) -> None:
     with suppress(Closed):
         while True:
             await feed.next()
-
-
-async def _tick(pipeline: Pipeline) -> None:
-    while True:
-        await asyncio.sleep(TICK_S)
-        pipeline.tick()

@@ -31,6 +31,7 @@ from stream.view import Action, Drop, Plan
 log = logging.getLogger(__name__)
 
 STUCK_AFTER_NS = 5 * NS_PER_S  # a lane silent for this long counts as stuck, and video goes on without it
+TICK_NS = 250_000_000  # how often `tick` looks after what no event brings about
 FULL_LOAD = 0.95  # of a lane's time; beyond it streams take turns instead of going by deadline
 RUNS = (Action.RUN, Action.REFRESH)
 
@@ -194,6 +195,12 @@ class Pipeline:
         inflow = self._streams[stream]
         inflow.stages[stage].ready = count
         inflow.changed()
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            await self._clock.sleep_until(self._clock.now_ns() + TICK_NS)
+            self.tick()
 
     def tick(self) -> None:
         """Look after what no event brings about: stuck lanes, shares, breakers. Call a few times a second."""

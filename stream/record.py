@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from stream.headless import pause, play_out
 from stream.lag import hand_over_often
 from stream.live import LiveStream, StreamLog
 from stream.pipeline import Pipeline
+from stream.signals import on_stop_signal
 from stream.source import SourceState, parse_source
 from stream.wiring import stream_parts
 
@@ -37,7 +37,7 @@ async def _record(
     config: StreamConfig, device_name: str, seconds: float | None, tell: Callable[[str], None]
 ) -> dict[str, Any]:
     clock, stop = MonotonicClock(), asyncio.Event()
-    _on_signal(stop.set)
+    on_stop_signal(stop.set)
     device = open_device(device_name, clock)
     parts = stream_parts(config, device, clock)
     assert parts.recorder is not None
@@ -107,13 +107,3 @@ class Watch:
             tell(f"recording: {now['seconds']:.1f} s, {now['packets']} packets, {size_mb:.1f} MB (Ctrl-C ends it)")
         elif status.state is SourceState.RETRYING:
             tell(f"{status.message} (Ctrl-C ends it)")
-
-
-def _on_signal(callback: Callable[[], None]) -> None:
-    """Call `callback` on the loop at SIGINT and SIGTERM, also where the loop cannot listen for signals (Windows)."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, callback)
-        except NotImplementedError:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from stream.budget import CostModel
-from stream.clock import NS_PER_MS, VirtualClock
+from stream.clock import VirtualClock
 from stream.costs import CostBook
 from stream.device import Completed
 from stream.errors import ModelError
 from stream.frame import Frame, Picture
 from stream.inflow import Inflow, Terms
 from stream.mailbox import Mailbox
-from stream.pipeline import Pipeline, Work
+from stream.pipeline import TICK_NS, Pipeline, Work
 from stream.results import Results
 from stream.run import Arrival, Run, RunInfo, StageInfo, check_frames
 from stream.scheduler import Scheduler
@@ -29,7 +29,6 @@ from stream.stats import FrameCounts
 from stream.trace import Step, Trace
 from stream.view import DropReason, StageKind
 
-TICK_NS = 250 * NS_PER_MS  # as the server ticks
 TICKS = Fraction(1, 90_000)
 NO_RESULTS = Results()
 

@@ -19,7 +19,7 @@ LONGEST_FUNCTION = 60  # lines, with its docstring
 # stream/ from the bottom to the top: a module imports from its own layer and those below, never upwards.
 LAYERS: tuple[set[str], ...] = (
     {"errors", "clock", "results", "trace", "frame", "stats", "run"},
-    {"mailbox", "budget", "shares", "admission", "lag", "port", "config"},
+    {"signals", "mailbox", "budget", "shares", "admission", "lag", "port", "config"},
     {"compose", "encoder", "aiortc_hooks"},
     {"address", "averrors", "backoff", "convert", "fit", "interrupt", "tap", "timeline"},
     {"view", "intake", "feed", "ladder", "coststore"},
@@ -69,6 +69,7 @@ TESTED_ELSEWHERE = {
     "stream/progress.py": "test_latency_cli.py",
     "stream/preflight.py": "test_cli.py, and test_latency_cli.py",
     "stream/metrics.py": "test_server.py reads /metrics of running streams",
+    "stream/signals.py": "test_app.py and test_record.py end programs with signals",
     "stream/view.py": "data; test_scheduler.py and test_pipeline.py are made of it",
     "stream/batching.py": "test_scheduler.py and test_pipeline.py: batches are gathered by decisions",
     "stream/averrors.py": "test_source_*.py bring each failure about",

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from stream import headless
 from stream.clock import MonotonicClock
 from stream.config import StreamConfig
 from stream.device import open_device
@@ -39,10 +40,11 @@ async def test_clip_that_cannot_be_decoded_has_no_first_size(tmp_path: Path) -> 
         await first_size(parts_of(tmp_path / "notes.mp4"), MonotonicClock())
 
 
-async def test_pause_ends_when_stopped() -> None:
+async def test_pause_ends_when_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(headless, "WATCH_S", 600)  # what it would take otherwise
     stop = asyncio.Event()
     stop.set()
-    async with asyncio.timeout(0.04):
+    async with asyncio.timeout(10):
         await pause(stop)
 
 
@@ -68,8 +70,10 @@ class FakeStream:
 class FakePipeline:
     ticks = 0
 
-    def tick(self) -> None:
-        self.ticks += 1
+    async def run(self) -> None:
+        while True:
+            self.ticks += 1
+            await asyncio.sleep(0.25)
 
 
 async def play(stream: FakeStream, stop: asyncio.Event, has_ended: Any, told: list[int] | None = None) -> FakePipeline:

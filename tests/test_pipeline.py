@@ -899,3 +899,16 @@ async def test_stages_that_need_each_other_are_refused() -> None:
     bench = Bench()
     with pytest.raises(ConfigError, match="neither could ever begin"):
         bench.add(recognize("a", 1, needs=["b"]), recognize("b", 1, needs=["a"]))
+
+
+async def test_running_ticks_until_it_is_cancelled() -> None:
+    bench = Bench()
+    bench.add(recognize("boxes", 10, None, max_age_ms=200))  # the second job never comes back
+    running = asyncio.create_task(bench.pipeline.run())
+    for at_ms in range(0, 8000, 50):
+        await bench._advance(at_ms * MS)
+        if at_ms % 500 == 0:
+            bench.streams["s"].put(make_frame(at_ms // 500, bench.clock.now_ns(), "s"), bench.clock.now_ns())
+        await settle()
+    assert bench.streams["s"].stages["boxes"].last_error == "has not answered for 5 s"  # nothing but a tick tells
+    running.cancel()
