@@ -78,9 +78,7 @@ class LadderControl:
         if best > self.level and (is_pressing or (gain > BETTER and self._is_settled(now_ns))):
             return self._change(now_ns, best, _why_down(costs[self.level], room))
         if best < self.level and pays and self._has_waited(now_ns):
-            return self._change(
-                now_ns, best, f"there is room: {_ms(costs[best].typical_ns)} of {_ms(room.period_ns)} ms"
-            )
+            return self._change(now_ns, best, _why_up(costs[best], room))
         return None
 
     def _smooth(self, now_ns: int, worth: Sequence[float]) -> None:
@@ -127,6 +125,12 @@ def _why_down(cost: Forecast, room: Room) -> str:
             f"the better one takes {_ms(cost.predicted_ns)} ms, and the budget leaves it {_ms(max(0, room.spare_ns))}"
         )
     return f"the better one takes {_ms(cost.typical_ns)} ms, and there are {_ms(room.period_ns)} for a frame"
+
+
+def _why_up(cost: Forecast, room: Room) -> str:
+    if cost.typical_ns <= room.period_ns or not room.period_ns:
+        return f"there is room: {_ms(cost.typical_ns)} of {_ms(room.period_ns)} ms"
+    return f"fewer frames of it are worth more: it takes {_ms(cost.typical_ns)} ms, and there are {_ms(room.period_ns)}"
 
 
 def _ms(value_ns: float) -> str:

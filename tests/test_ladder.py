@@ -250,3 +250,12 @@ def test_a_first_step_of_little_quality_is_taken_back_when_every_frame_can_be_se
         control.update(frame * 33 * MS, [Forecast(20 * MS), Forecast(10 * MS)], room)
         levels.append(control.level)
     assert levels[-1] == 0
+
+
+def test_a_step_up_that_costs_frames_does_not_speak_of_room() -> None:
+    control = LadderControl((1.0, 0.53))
+    room = Room(33 * MS, 120 * MS)
+    assert control.update(0, [Forecast(80 * MS), Forecast(13 * MS)], room) is not None
+    steps = [control.update(at * 33 * MS, [Forecast(50 * MS), Forecast(13 * MS)], room) for at in range(1, 60)]
+    [up] = [step for step in steps if step is not None]
+    assert up.reason == "fewer frames of it are worth more: it takes 50 ms, and there are 33"
