@@ -245,7 +245,7 @@ def from_line(line: str) -> Record:
         found = json.loads(line)
         kind = found.pop("type")
         if kind == "run" and (version := found.pop("schema_version")) != SCHEMA_VERSION:
-            raise ConfigError(f"is of schema version {version}; this release reads version {SCHEMA_VERSION}")
+            raise ConfigError(f"is of schema version {version!r:.40}; this release reads version {SCHEMA_VERSION}")
         return _build(_TYPES[kind], found)
     except RecursionError as error:
         raise ConfigError("is not a record of a run: brackets within brackets") from error
@@ -266,7 +266,7 @@ def read_run(lines: Iterable[str], name: str) -> Run:
         try:
             record = from_line(line)
         except ConfigError as error:
-            failed = ConfigError(f"{name}: line {number} {error}")
+            failed = ConfigError(" ".join(f"{name}: line {number} {error}".split()))
             failed.__cause__ = error
             continue
         if run is None:

@@ -89,3 +89,10 @@ def test_what_is_no_run_is_refused_in_one_line(lines: list[str], message: str) -
     with pytest.raises(ConfigError, match=message) as caught:
         read_run(lines, "x")
     assert "\n" not in str(caught.value)
+
+
+def test_a_version_of_several_lines_is_refused_in_one() -> None:
+    line = to_line(INFO).replace('"schema_version":1', '"schema_version":"a\\nb"')
+    with pytest.raises(ConfigError, match="is of schema version") as caught:
+        read_run([line], "x")
+    assert "\n" not in str(caught.value)
