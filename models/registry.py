@@ -43,9 +43,17 @@ class ParsedName:
     options: tuple[tuple[str, str], ...]
 
 
+OURS = (
+    style,
+    person_mask,
+    boxes,
+    classify,
+)  # each has `entries()`
+
+
 @cache
 def _built_in() -> dict[str, Entry]:
-    return {entry.card.name: entry for module in (style, person_mask, boxes, classify) for entry in module.entries()}
+    return {entry.card.name: entry for module in OURS for entry in module.entries()}
 
 
 def _plugins() -> dict[str, EntryPoint]:

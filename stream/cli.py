@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from stream import __version__, latency_cli, options
+from stream import __version__, latency_cli, models_cli, options
 from stream.errors import ConfigError, StreamError
 from stream.preflight import check
 
@@ -199,15 +199,7 @@ def _say(text: str) -> None:
 
 
 latency_cli.register(app)
-
-
-@app.command(short_help="List the models there are.")
-def models() -> None:
-    """List the models: what each does, its options and its licence."""
-    from models.registry import cards
-    from stream.listing import print_models
-
-    print_models(cards())
+models_cli.register(app)
 
 
 @app.command(short_help="List cameras and every kind of source.")
