@@ -4,6 +4,7 @@
       ConfigError      a setting or argument is wrong; nothing was started
       SourceError      a picture source failed; says whether a retry helps, with a code
       ModelError       a model could not be loaded, or broke its contract
+      StillError       a picture file cannot be read, or is too large
       SinkError        the result could not be encoded or written
       ProtocolError    a peer's request is wrong; carries the HTTP status
 
@@ -50,6 +51,10 @@ class SourceError(StreamError):
 
 class ModelError(StreamError):
     """A model is unknown, cannot be loaded, failed, or returned something outside its contract."""
+
+
+class StillError(StreamError):
+    """A picture file is missing, damaged, or has more pixels than may be decoded."""
 
 
 class SinkError(StreamError):

@@ -7,22 +7,26 @@ from pathlib import Path
 import cv2
 
 from stream.address import PICTURE_SUFFIXES
-from stream.errors import SourceCode, SourceError
+from stream.errors import SourceCode, SourceError, StillError
 from stream.frame import Picture
 from stream.intake import Attempt, Media
+from stream.still import Still, open_still
 from stream.timeline import TICKS_HZ
 
 DEFAULT_FPS = 30.0
-MAX_PIXELS = 7680 * 4320  # as for video: 8K
 
 
 class PicturesReader:
-    """Reader: one picture after the other, once through. A single picture file is a folder of one."""
+    """Reader: one picture after the other, once through. A single picture file is a folder of one.
 
-    def __init__(self, path: str, display: str, fps: float | None) -> None:
+    `max_size` (width, height) is what pictures will be shrunk to fit, so that no more of them need be decoded.
+    """
+
+    def __init__(self, path: str, display: str, fps: float | None, max_size: tuple[int, int] | None = None) -> None:
         self._path = Path(path)
         self._display = display
         self._fps = fps or DEFAULT_FPS
+        self._max_size = max_size
 
     def read(self, attempt: Attempt) -> None:
         """Show each picture once; see `stream.intake.Reader`."""
@@ -34,11 +38,14 @@ class PicturesReader:
             if captured_ns is None:
                 return
             attempt.packet()
-            picture = _load(path)
-            if picture is None:
-                attempt.decode_failed(f"{path.name} is no picture, or larger than 8K")
+            within = None if attempt.has_tap else self._max_size  # what is recorded is recorded whole
+            try:
+                still = open_still(path)
+                picture = still.load(within)
+            except StillError as error:
+                attempt.decode_failed(str(error))
                 continue
-            attempt.picture(ticks, captured_ns, (picture.shape[1], picture.shape[0]), _scaler(picture))
+            attempt.picture(ticks, captured_ns, _upright_size(still, picture), _scaler(picture))
 
     def _paths(self) -> list[Path]:
         try:
@@ -58,12 +65,11 @@ def natural_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
 
 
-def _load(path: Path) -> Picture | None:
-    """Return a picture upright (EXIF), [H,W,3] uint8 rgb; None when it cannot be read or is too large."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if picture is None or picture.shape[0] * picture.shape[1] > MAX_PIXELS:
-        return None
-    return picture  # type: ignore[return-value]
+def _upright_size(still: Still, picture: Picture) -> tuple[int, int]:
+    """Return (width, height) of the whole picture, turned as the decoded one was (EXIF)."""
+    across, down = still.width - still.height, picture.shape[1] - picture.shape[0]
+    is_turned = across * down < 0
+    return (still.height, still.width) if is_turned else (still.width, still.height)
 
 
 def _scaler(picture: Picture) -> Callable[[tuple[int, int]], Picture]:

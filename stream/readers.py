@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from stream.intake import Reader
 
 
-def make_reader(spec: SourceSpec, fps: float | None) -> "Reader | None":
+def make_reader(spec: SourceSpec, fps: float | None, max_size: tuple[int, int] | None = None) -> "Reader | None":
     """Return the reader for `spec`; None for a browser, whose frames are sent to us. Imports what it needs only."""
     if spec.kind is SourceKind.BROWSER:
         return None
@@ -19,7 +19,7 @@ def make_reader(spec: SourceSpec, fps: float | None) -> "Reader | None":
     if spec.kind is SourceKind.FOLDER:
         from stream.pictures import PicturesReader
 
-        return PicturesReader(spec.target, spec.display, fps)
+        return PicturesReader(spec.target, spec.display, fps, max_size)
     if spec.kind is SourceKind.CAMERA:
         from stream.camera import camera_reader
 

@@ -359,7 +359,7 @@ def open_source(
     pace = _pace(spec, schedule, is_paced)
     return Source(
         spec,
-        make_reader(spec, fps),
+        make_reader(spec, fps, max_size),
         Intake(stream, clock, emit, Wish(max_size, exact, fps), tap, pace),
         loop=loop,
         open_timeout_s=open_timeout_s,

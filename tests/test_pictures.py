@@ -11,6 +11,7 @@ from stream.errors import SourceCode
 from stream.pictures import natural_order
 from stream.source import SourceState
 from tests.play import Player, play, steps
+from tests.test_still import png_claiming
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]  # rgb
 
@@ -55,6 +56,26 @@ def test_only_broken_pictures_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"nothing")
     status = play(tmp_path, loop=True).source.status()
     assert (status.state, status.code) == (SourceState.ERROR, SourceCode.INVALID_DATA)
+
+
+def test_a_photo_is_decoded_no_larger_than_it_is_shown_and_its_size_is_told_whole(tmp_path: Path) -> None:
+    photo = np.zeros((1200, 2000, 3), np.uint8)
+    photo[:, :1000] = (0, 0, 250)  # bgr: the left half red
+    cv2.imwrite(str(tmp_path / "a.jpg"), photo)
+    frame = play(tmp_path, max_size=(320, 240)).frames[0]
+    assert frame.image.shape == (192, 320, 3)
+    assert frame.source_size == (1200, 2000)
+    assert np.abs(frame.image[96, 40].astype(int) - (250, 0, 0)).max() <= 4
+    assert frame.image[96, 280].max() <= 4
+
+
+def test_a_picture_of_too_many_pixels_is_passed_over_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((32, 32, 3), np.uint8))
+    png_claiming(tmp_path / "b.png", 50_000, 50_000)
+    played = play(tmp_path)
+    assert len(played.frames) == 1
+    assert played.source.status().counters.decode_errors == 1
+    assert "b.png has 50000x50000 pixels, more than the limit of 33177600" in caplog.text
 
 
 def test_one_picture_is_a_still(folder: Path) -> None:
