@@ -107,6 +107,7 @@ class Inflow:
         self.ladder_events: deque[LadderChange] = deque(maxlen=EVENTS)  # oldest first
         self.tail: Forecast = host.costs.forecast(CostKey("tail", name, 0, 0, ""))
         self._wait: Forecast = host.costs.forecast(CostKey("wait", name, 0, 0, ""))  # from capture to start
+        self.on_size: Callable[[int, int], None] = _unheard  # called with (height, width) when frames change size
         self._host = host
         self._output = output
         self._downstream = 0  # frames handed on and not settled
@@ -192,6 +193,10 @@ class Inflow:
             self._view = self._make_view(frame)
         return self._view
 
+    def take(self) -> Frame | None:
+        """Return the newest frame, of the size that was decided on; one of another size waits to be decided on."""
+        return self.inbox.take_if(lambda frame: frame.image.shape[:2] == self._size)
+
     def changed(self) -> None:
         """Have the scheduler's view made anew: a result came, a breaker or a lane changed."""
         self._view = None
@@ -201,6 +206,7 @@ class Inflow:
         if (height, width) != self._size:
             self._size = (height, width)
             self._rungs.clear()
+            self.on_size(height, width)
         has_minimum = self.terms.min_fps > 0 and self._served_ns is not None
         return Waiting(
             stream=self.name,
@@ -219,7 +225,9 @@ class Inflow:
     def _stage_view(self, state: StageState, frame: Frame) -> StageView:
         stage, (height, width) = state.stage, frame.image.shape[:2]
         lane = self._host.lane(stage.kind, stage.name)
-        unavailable = "" if state.breaker.is_closed(self._host.now_ns()) else "left out after errors"
+        unavailable = state.preparing
+        if not state.breaker.is_closed(self._host.now_ns()):
+            unavailable = "left out after errors"
         if self._host.is_stuck(lane):
             unavailable = "does not answer"
         return StageView(
@@ -263,6 +271,11 @@ class Inflow:
     def size(self) -> tuple[int, int]:
         """(height, width) of the newest frame; zeros before the first."""
         return self._size
+
+    @property
+    def interval_ns(self) -> int:
+        """The source's frame interval; 0 before it is known."""
+        return self._interval_ns
 
     def demand(self, *, at_best: bool = False) -> dict[str, float]:
         """Return the share of each lane's time that every-frame stages ask for: at the present level, or the best."""
@@ -406,3 +419,7 @@ class Inflow:
         self.tickets.clear()
         for frame in left:
             self.drop(frame, DropReason.STOPPED)
+
+
+def _unheard(height: int, width: int) -> None:
+    """Nobody asked to be told of sizes: models take every size as it comes."""

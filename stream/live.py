@@ -20,7 +20,7 @@ from stream.pipeline import Pipeline
 from stream.promise import ask, describe
 from stream.run import RunInfo, RunLog
 from stream.source import Source, SourceState, SourceStatus
-from stream.stage import Stage, StageState
+from stream.stage import StageState
 from stream.stats import FrameCounts, Latency, Rate
 from stream.status import (
     frames_json,
@@ -33,22 +33,11 @@ from stream.status import (
 )
 from stream.trace import Step
 from stream.view import DropReason, StageKind
+from stream.warming import LoadedStage, Warming
 
 log = logging.getLogger(__name__)
 
 STOP_MODELS_S = 1.0  # a usual model answers within a tenth of this
-
-
-class LoadedStage(Protocol):
-    """A stage whose models are in memory but not yet compiled for a size."""
-
-    stage: Stage
-
-    def warm(self, height: int, width: int, rung: int = 0) -> list[int]:
-        """Compile a variant for a size, run until steady, and return some costs in ns. Blocks for seconds."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class StreamLog(RunLog, Protocol):
@@ -109,8 +98,7 @@ class LiveStream:
             self._loop.create_future()
         )  # (height, width), from the first frame
         self._newest_size: tuple[int, int] | None = None  # (height, width); a source may change it in mid-stream
-        self._loaded: list[LoadedStage] = []
-        self._ready: dict[str, int] = {}  # variants that are compiled, by stage, where more than the best one is
+        self._warming = Warming(parts.name, pipeline, device, clock)
         self._source = parts.open_source(self._emit)
 
     def start(self) -> None:
@@ -131,14 +119,13 @@ class LiveStream:
         """
         try:
             await self._load()
-            height, width = await self._size
-            one_at_a_time = one_at_a_time or asyncio.Lock()
-            async with one_at_a_time:
-                for loaded in self._loaded:
-                    await self._warm(loaded, height, width)
-            if await self._is_admitted(height, width, one_at_a_time):
+            size = await self._size
+            self._warming.lock = one_at_a_time or self._warming.lock
+            await self._warming.best(size)
+            if await self._is_admitted(size):
                 await self._open()
-                await self._warm_lighter(height, width, one_at_a_time)
+                await self._warming.lighter(size, lambda: self._inner)
+                self._describe()
         except Exception as error:  # the task boundary: one stream that cannot start must not end the others
             if self._inner is None:
                 self._pipeline.promised.pop(self.name, None)
@@ -150,7 +137,7 @@ class LiveStream:
         for done in loading:
             completed = await done
             if completed.error is None:
-                self._loaded.append(completed.value)
+                self._warming.loaded.append(completed.value)
             else:
                 self._left_out(completed.error)
 
@@ -159,6 +146,7 @@ class LiveStream:
         if self._inner is not None:
             self._inner.inbox.close()  # a source that waits to hand a frame over must not be waited for
         await run_aside(self._clock, self._source.stop)
+        await self._warming.close()
         self._pipeline.promised.pop(self.name, None)
         if self._inner is not None:
             self._pipeline.detach(self.name)
@@ -169,7 +157,7 @@ class LiveStream:
             await run_aside(self._clock, self._parts.recorder.close)
         with suppress(TimeoutError):  # a model that hangs is left behind
             async with asyncio.timeout(STOP_MODELS_S):
-                for loaded in self._loaded:
+                for loaded in self._warming.loaded:
                     lane = self._device.lane(loaded.stage.kind, loaded.stage.name)
                     await self._device.submit(lane, loaded.close)  # after the job it may still be at
 
@@ -215,55 +203,25 @@ class LiveStream:
 
     def _stages_status(self, now_ns: int) -> list[dict[str, Any]]:
         if self._inner is None:
-            return [stage_json(loaded.stage) for loaded in self._loaded]
+            return [stage_json(loaded.stage) for loaded in self._warming.loaded]
         return [running_stage_json(self._inner, state, now_ns) for state in self._inner.stages.values()]
 
     # Starting
 
-    async def _warm(self, loaded: LoadedStage, height: int, width: int, rung: int = 0) -> bool:
-        """Compile a variant, off the lanes: those belong to streams that play. Return whether it worked."""
-        completed = await run_aside(self._clock, lambda: loaded.warm(height, width, rung))
-        if completed.error is not None:  # it may be better on a real picture; if not, its breaker opens
-            log.warning("%s: warming %s failed: %s", self.name, loaded.stage.name, completed.error)
-            return False
-        for cost_ns in completed.value:
-            quiet_ns = self._without_load(loaded, height, width, cost_ns, rung) if rung else cost_ns
-            self._pipeline.expect(loaded.stage, height, width, quiet_ns, rung)
-        return True
-
-    def _without_load(self, loaded: LoadedStage, height: int, width: int, cost_ns: int, rung: int) -> int:
-        """Return what a lighter variant, measured while the stream plays, takes alone; no more than the next better."""
-        forecast = self._pipeline.costs.forecast
-        best, above = (forecast(self._pipeline.cost_key(loaded.stage, n, height, width)) for n in (0, rung - 1))
-        return min(round(cost_ns / best.load), above.prior_ns or cost_ns)
-
-    async def _warm_lighter(self, height: int, width: int, one_at_a_time: asyncio.Lock) -> None:
-        """Compile the lighter variants, while the stream plays if it does; each may be used once it is ready."""
-        for loaded in self._loaded:
-            name = loaded.stage.name
-            for rung in range(self._ready.get(name, 1), len(loaded.stage.ladder)):
-                async with one_at_a_time:
-                    if not await self._warm(loaded, height, width, rung):
-                        break
-                self._ready[name] = rung + 1
-                if self._inner is not None:
-                    self._pipeline.variants_ready(self.name, name, rung + 1)
-        self._describe()
-
-    async def _is_admitted(self, height: int, width: int, one_at_a_time: asyncio.Lock) -> bool:
+    async def _is_admitted(self, size: tuple[int, int]) -> bool:
         """Whether the device can serve the stream; when it cannot even at the lightest, say so with the numbers."""
-        if self._refusal(height, width) is None or self._parts.allow_late:
+        if self._refusal(size) is None or self._parts.allow_late:
             return True
-        await self._warm_lighter(height, width, one_at_a_time)  # now their cost counts, and no longer the best one's
-        self.refusal = self._refusal(height, width)
+        await self._warming.lighter(size, lambda: None)  # now their cost counts, and no longer the best one's
+        self.refusal = self._refusal(size)
         if self.refusal is not None:
             self.problem = f"refused: {self.refusal}"
             log.error("%s: %s", self.name, self.problem)
         return self.refusal is None
 
-    def _refusal(self, height: int, width: int) -> str | None:
-        parts, stages = self._parts, [loaded.stage for loaded in self._loaded]
-        least = ask(self._pipeline, self.name, stages, parts.budget_ns, parts.terms, (height, width))
+    def _refusal(self, size: tuple[int, int]) -> str | None:
+        parts, stages = self._parts, [loaded.stage for loaded in self._warming.loaded]
+        least = ask(self._pipeline, self.name, stages, parts.budget_ns, parts.terms, size)
         least = replace(least, min_quality=parts.min_quality)
         found = refusal(least, self._pipeline.promised.values())
         if found is None or parts.allow_late:
@@ -276,7 +234,7 @@ class LiveStream:
         log.error("%s: a model is left out: %s", self.name, self.problem)
 
     async def _open(self) -> None:
-        stages = [loaded.stage for loaded in self._loaded]
+        stages = [loaded.stage for loaded in self._warming.loaded]
         boxing = frozenset(stage.name for stage in stages if stage.boxes_people)
         composer = Composer(any(stage.background for stage in stages), boxing)
         if any(stage.kind is StageKind.RECOGNIZE for stage in stages):
@@ -290,8 +248,7 @@ class LiveStream:
         self._inner = self._pipeline.attach(
             self.name, stages, self._parts.budget_ns, self.broadcast.put, self.counts, terms
         )
-        for stage, count in self._ready.items():
-            self._pipeline.variants_ready(self.name, stage, count)
+        self._warming.watch(self._inner, self._describe)
         self._describe()
         self.is_ready = True
         log.info("%s: ready, %s", self.name, ", ".join(f"{s.name} ({s.variant})" for s in stages) or "no models")

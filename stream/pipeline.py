@@ -177,9 +177,7 @@ class Pipeline:
                 if (given_up := stream.inbox.take_if(lambda f, seq=hopeless_seq: f.seq == seq)) is not None:  # type: ignore[misc]
                     stream.changed()
                     stream.drop(given_up, decision.reason)
-            elif (
-                frame := stream.inbox.get_nowait()
-            ) is not None:  # late binding: as new as the one decided on, or newer
+            elif (frame := stream.take()) is not None:  # late binding: as new as the one decided on, or newer
                 self._take(stream, frame, decision, now_ns, batches)
         if decisions:
             self._start_ready(now_ns)
@@ -256,6 +254,11 @@ class Pipeline:
             stage = member.state.stage.name
             log.warning("%s: %s has not answered for %d s; going on without it", member.stream.name, stage, seconds)
             self._resolve(member, now_ns)
+
+    def has_job(self, stream: str, stage: str) -> bool:
+        """Whether a frame of a stream is with a stage, or stands in the lane's line for it."""
+        members = (member for line in self._lines.values() for job in line for member in job.members)
+        return any(member.stream.name == stream and member.state.stage.name == stage for member in members)
 
     def cost_key(self, stage: Stage, rung: int, height: int, width: int, batch: int = 1) -> CostKey:
         """Return under which key a stage's costs are learned."""

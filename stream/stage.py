@@ -129,6 +129,7 @@ class StageState:
     stage: Stage
     control: LadderControl = field(init=False)
     ready: int = 1  # variants that are compiled, counted from the best
+    preparing: str = ""  # why it cannot run yet, such as being compiled for another size; "" when it can
     latest: Latest | None = None  # None until it has run once
     breaker: Breaker = field(default_factory=Breaker)
     rate: Rate = field(default_factory=Rate)

@@ -79,6 +79,7 @@ def running_stage_json(inflow: Inflow, state: StageState, now_ns: int) -> dict[s
         "skips": state.skips,
         "errors": state.errors,
         "last_error": without_folders(state.last_error),
+        "preparing": state.preparing,
         "is_open": not state.breaker.is_closed(now_ns),
         "latest": state.latest.results.to_json() if state.latest else None,
     }

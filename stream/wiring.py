@@ -16,11 +16,12 @@ from stream.device import Device
 from stream.errors import ModelError
 from stream.frame import Frame
 from stream.inflow import Terms
-from stream.live import LoadedStage, StreamParts
+from stream.live import StreamParts
 from stream.run import RunInfo, RunLog
 from stream.source import Source, open_source, parse_source
 from stream.stage import Stage, Variant
 from stream.view import StageKind
+from stream.warming import LoadedStage
 
 if TYPE_CHECKING:
     from models.base import Model

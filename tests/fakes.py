@@ -163,7 +163,7 @@ class ScriptedSource:
     def status(self) -> SourceStatus:
         return SourceStatus(SourceState.RUNNING, None, "", 8, 4, 30.0, "scripted", SourceCounters(), 0)
 
-    def give(self, captured_ns: int) -> None:
-        """Emit the next frame."""
-        self._emit(make_frame(self._seq, captured_ns, size=(32, 64)))
+    def give(self, captured_ns: int, size: tuple[int, int] = (32, 64)) -> None:
+        """Emit the next frame, of (height, width)."""
+        self._emit(make_frame(self._seq, captured_ns, size=size))
         self._seq += 1

@@ -36,6 +36,7 @@ LAYERS: tuple[set[str], ...] = (
     {"pipeline", "broadcast"},
     {"promise", "status"},
     {"virtual"},
+    {"warming"},
     {"live", "webrtc"},
     {"metrics", "server", "wiring"},
     {"headless", "verdict"},

@@ -189,7 +189,8 @@ export function showStages(stream) {
 
 function troubleOf(stage) {
   const off = stage.is_open ? "Switched off after repeated errors; tried again by itself. " : ""; // its circuit breaker is open
-  return off + (stage.last_error ? `Last error: ${stage.last_error}` : "");
+  const preparing = stage.preparing ? `The model ${stage.preparing}; the video goes on without it meanwhile. ` : "";
+  return preparing + off + (stage.last_error ? `Last error: ${stage.last_error}` : "");
 }
 
 function showFacts(list, stage) {

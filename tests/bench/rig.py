@@ -15,11 +15,12 @@ from stream.device import open_device
 from stream.errors import ConfigError
 from stream.frame import Frame, Picture
 from stream.lag import LoopLag
-from stream.live import LiveStream, LoadedStage, StreamParts
+from stream.live import LiveStream, StreamParts
 from stream.mailbox import Closed
 from stream.pipeline import Pipeline
 from stream.source import SourceCounters, SourceState, SourceStatus, parse_source
 from stream.trace import Step, Trace
+from stream.warming import LoadedStage
 
 TICKS = Fraction(1, 90_000)
 

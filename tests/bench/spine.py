@@ -12,10 +12,10 @@ from models.base import Kind, Target
 from models.registry import load
 from stream.clock import NS_PER_S
 from stream.frame import Frame
-from stream.live import LoadedStage
 from stream.stage import Stage
 from stream.trace import Step
 from stream.view import StageKind
+from stream.warming import LoadedStage
 from stream.wiring import WarmStage
 from tests.bench.rig import Rig, clip_pictures, running
 from tests.bench.rows import Row
