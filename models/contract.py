@@ -18,6 +18,7 @@ Arrays may be numpy, torch (any device) or anything numpy can read. Boxes are pi
 import traceback
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -171,22 +172,9 @@ def _class_id(label: str) -> int:
 
 
 def _checked(found: Results, height: int, width: int, name: str) -> Results:
-    count = len(found.boxes)
     boxes = np.asarray(found.boxes, np.float32)
-    lengths = {len(found.scores), len(found.class_ids), len(found.labels), count}
-    if boxes.shape != (count, 4) or len(lengths) > 1:
-        raise ModelError(
-            f"{name}: expected boxes [N,4] with N scores, class_ids and labels, got boxes {list(boxes.shape)}, "
-            f"{len(found.scores)} scores, {len(found.class_ids)} class_ids, {len(found.labels)} labels"
-        )
-    if not (np.isfinite(boxes).all() and np.isfinite(found.scores).all()):
-        raise ModelError(f"{name}: expected finite boxes and scores, got NaN or infinity")
-    if (boxes[:, 2:] < boxes[:, :2]).any():
-        bad = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0]
-        raise ModelError(f"{name}: expected boxes x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, got {bad.tolist()}")
-    if found.mask is not None and (found.mask.shape != (height, width) or found.mask.dtype != np.uint8):
-        got = f"{list(found.mask.shape)} {found.mask.dtype}"
-        raise ModelError(f"{name}: expected a mask [{height},{width}] uint8, got {got}")
+    if wrong := replace(found, boxes=boxes, scores=np.asarray(found.scores, np.float32)).fault(height, width):
+        raise ModelError(f"{name}: {wrong}")
     limits = np.array([width, height, width, height], np.float32)
     return Results(
         boxes=np.clip(boxes, 0, limits),

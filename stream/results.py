@@ -1,6 +1,8 @@
 """What recognition gives: boxes, a mask, labels, keypoints. One type for every network."""
 
+import math
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,10 @@ MASK_SAMPLES = 64  # rows and columns, about, that tell the share of a mask: all
 
 def _empty(*shape: int) -> NDArray[np.float32]:
     return np.zeros(shape, np.float32)
+
+
+def _is_finite(score: object) -> bool:
+    return isinstance(score, Real) and math.isfinite(score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,43 @@ class Results:
             class_id=self.class_ids.astype(int),
             data={"class_name": np.array(self.labels, dtype=str)},
         )
+
+    def fault(self, height: int, width: int) -> str:
+        """Return what is wrong with it as results of a `height` x `width` picture, expected and got; "" when nothing.
+
+        Takes some microseconds: nothing of a mask's pixels is read.
+        """
+        arrays: dict[str, object] = {"boxes": self.boxes, "scores": self.scores, "keypoints": self.keypoints}
+        for name, part in arrays.items():
+            if part is not None and not isinstance(part, np.ndarray):
+                return f"expected {name} as a numpy array, got {type(part).__name__}"
+        counts = [len(part) for part in (self.boxes, self.scores, self.class_ids, self.labels)]
+        if self.boxes.shape != (counts[0], 4) or len(set(counts)) > 1:
+            got = f"boxes {list(self.boxes.shape)}, {counts[1]} scores, {counts[2]} class_ids, {counts[3]} labels"
+            return f"expected boxes [N,4] with N scores, class_ids and labels, got {got}"
+        if not (np.isfinite(self.boxes).all() and np.isfinite(self.scores).all()):
+            return "expected finite boxes and scores, got NaN or infinity"
+        backward = (self.boxes[:, 2:] < self.boxes[:, :2]).any(axis=1)
+        if backward.any():
+            return f"expected boxes x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, got {self.boxes[backward][0].tolist()}"
+        return self._fault_of_mask(height, width) or self._fault_of_rest()
+
+    def _fault_of_mask(self, height: int, width: int) -> str:
+        mask: object = self.mask
+        if mask is None or (isinstance(mask, np.ndarray) and mask.shape == (height, width) and mask.dtype == np.uint8):
+            return ""
+        got = f"{list(mask.shape)} {mask.dtype}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        return f"expected a mask [{height},{width}] uint8, got {got}"
+
+    def _fault_of_rest(self) -> str:
+        bad = [score for _, score in self.classes if not _is_finite(score)]
+        if bad:
+            return f"expected classes as (label, finite score), got a score of {bad[0]!r:.40}"
+        if self.keypoints is None:
+            return ""
+        if self.keypoints.ndim != 3 or self.keypoints.shape[2] != 3:
+            return f"expected keypoints [N,K,3] of x, y, score, got {list(self.keypoints.shape)}"
+        return "" if np.isfinite(self.keypoints).all() else "expected finite keypoints, got NaN or infinity"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and numbers; of the mask only the share of the picture it covers."""

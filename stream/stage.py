@@ -80,6 +80,8 @@ class Stage:
     def _checked(self, found: object, image: Picture) -> Picture | Results:
         if self.kind is StageKind.RECOGNIZE:
             if isinstance(found, Results):
+                if wrong := found.fault(*image.shape[:2]):
+                    raise ModelError(f"{self.name}: {wrong}")
                 return found
             raise ModelError(f"{self.name}: expected Results, got {type(found).__name__}")
         if isinstance(found, np.ndarray) and found.shape == image.shape and found.dtype == np.uint8:

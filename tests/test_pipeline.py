@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from stream.frame import Frame
 from stream.inflow import MAX_TICKETS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.policies import POLICIES, policy
+from stream.results import Results
 from stream.run import Run, RunInfo
 from stream.scheduler import Scheduler
 from stream.stage import ERRORS_TO_OPEN, RETRY_AFTER_NS, Stage, Variant
@@ -171,6 +173,23 @@ async def test_a_model_that_returns_the_wrong_thing_is_an_error_that_says_what_w
     bench.add(Stage("style", stage.kind, lambda image: None))
     await bench.run([(0, "s")], 10)
     assert "expected a uint8 (4, 8, 3) picture, got NoneType" in str(bench.streams["s"].stages["style"].last_error)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (Results(classes=(("cup", math.nan),)), "finite score"),
+        (Results(mask=np.zeros((3, 3), np.uint8)), "expected a mask [4,8] uint8, got [3, 3] uint8"),
+        ("a cup", "expected Results, got str"),
+        (None, "expected Results, got NoneType"),
+    ],
+)
+async def test_a_recogniser_outside_its_contract_leaves_the_video_as_it_was(value: object, says: str) -> None:
+    bench = Bench()
+    sink = bench.add(Stage("odd", StageKind.RECOGNIZE, lambda image: value))
+    await bench.run(every(FRAME_MS, 30), 1500)
+    assert len(sink.frames) == 30 and not any(frame.results for frame in sink.frames)
+    assert says in str(bench.streams["s"].stages["odd"].last_error)
 
 
 async def test_a_recogniser_that_never_returns_is_an_error_that_shows() -> None:

@@ -15,6 +15,13 @@ from tests.fakes import make_frame
         (StageKind.GENERATE, np.zeros((4, 8, 3), np.float32), "got float32 (4, 8, 3)"),
         (StageKind.GENERATE, np.zeros((2, 2, 3), np.uint8), "got uint8 (2, 2, 3)"),
         (StageKind.RECOGNIZE, [1, 2], "expected Results, got list"),
+        (StageKind.RECOGNIZE, None, "expected Results, got NoneType"),
+        (StageKind.RECOGNIZE, Results(classes=(("cup", float("nan")),)), "x: expected classes as (label, finite"),
+        (
+            StageKind.RECOGNIZE,
+            Results(mask=np.zeros((8, 4), np.uint8)),
+            "expected a mask [4,8] uint8, got [8, 4] uint8",
+        ),
     ],
 )
 def test_a_value_outside_the_contract_names_what_was_expected_and_got(kind, value, says: str) -> None:
