@@ -132,6 +132,7 @@ def _from_detections(detections: Any) -> Results:
         class_ids=ids,
         labels=tuple(str(label) for label in names),
         mask=mask,
+        track_ids=getattr(detections, "tracker_id", None),
     )
 
 
@@ -183,5 +184,6 @@ def _checked(found: Results, height: int, width: int, name: str) -> Results:
         labels=tuple(found.labels),
         mask=found.mask,
         classes=tuple(found.classes),
-        keypoints=found.keypoints,
+        keypoints=None if found.keypoints is None else np.asarray(found.keypoints, np.float32),
+        track_ids=None if found.track_ids is None else np.asarray(found.track_ids, np.int64),
     )

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from models import boxes, classify, person_mask, style
+from models import boxes, classify, person_mask, pose, style
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
@@ -46,6 +46,7 @@ class ParsedName:
 OURS = (
     style,
     person_mask,
+    pose,
     boxes,
     classify,
 )  # each has `entries()`

@@ -13,6 +13,16 @@ PERSON_SHARE = (0.01, 0.03)  # of the picture: below the first nobody is there, 
 GATE_MARGIN = 0.15  # of a person's box, added on every side
 GATE_BLUR_PX = 21  # soft edge of the gate, so that a cut through the mask does not show
 DIM = 0.35  # brightness of the background when a mask is all there is to show
+KEYPOINT_SHOWN = 0.3  # least score of a joint that is drawn: below, MoveNet guesses
+# Joints of the 17 COCO keypoints that a line connects, from 0; other numbers of keypoints are drawn as dots only.
+SKELETON = (
+    *((0, 1), (0, 2), (1, 3), (2, 4)),  # nose, eyes, ears
+    *((5, 6), (5, 11), (6, 12), (11, 12)),  # shoulders, hips
+    *((5, 7), (7, 9), (6, 8), (8, 10)),  # arms
+    *((11, 13), (13, 15), (12, 14), (14, 16)),  # legs
+)
+JOINTS = 17
+BONE, JOINT = "#22d3ee", "#fef08a"
 PALETTE = ("#22d3ee", "#f97316", "#a3e635", "#e879f9", "#facc15", "#60a5fa", "#fb7185", "#34d399")
 
 
@@ -37,7 +47,7 @@ class Composer:
         found = list(frame.results.values())
         mask = self._people_mask(frame)
         picture = self._blend(frame, mask)
-        if not any(len(r.boxes) or r.classes for r in found):
+        if not any(len(r.boxes) or r.classes or (r.keypoints is not None and len(r.keypoints)) for r in found):
             return picture
         self.warm()
         assert self._drawing is not None
@@ -111,16 +121,38 @@ class _Drawing:
         self._labels = sv.LabelAnnotator(
             color=palette, text_color=sv.Color(20, 20, 20), text_scale=0.4, text_padding=3, smart_position=True
         )
+        bone, joint = (sv.Color(c.b, c.g, c.r) for c in map(sv.Color.from_hex, (BONE, JOINT)))
+        edges = [(a + 1, b + 1) for a, b in SKELETON]  # supervision counts from 1
+        self._bones = sv.EdgeAnnotator(color=bone, thickness=2, edges=edges)
+        self._joints = sv.VertexAnnotator(color=joint, radius=3)
 
     def draw(self, picture: Picture, results: Results) -> None:
-        """Draw boxes with label and score, and the picture's class in its lower left corner, in place."""
+        """Draw boxes with label and score, keypoints, and the picture's class in its lower left corner, in place."""
         if len(results.boxes):
             found = results.to_supervision()
-            named = zip(results.labels, results.scores, strict=True)
-            self._boxes.annotate(picture, found)
-            self._labels.annotate(picture, found, labels=[f"{name} {score:.0%}" for name, score in named])
+            by_track = None if results.track_ids is None else results.track_ids.astype(int) % len(PALETTE)
+            self._boxes.annotate(picture, found, custom_color_lookup=by_track)
+            self._labels.annotate(picture, found, labels=box_labels(results), custom_color_lookup=by_track)
+        if results.keypoints is not None and len(results.keypoints):
+            self._draw_keypoints(picture, results.keypoints)
         if results.classes:
             _caption(picture, "  ".join(f"{name} {score:.0%}" for name, score in results.classes[:3]))
+
+    def _draw_keypoints(self, picture: Picture, keypoints: NDArray[np.float32]) -> None:
+        import supervision as sv
+
+        xy = np.where(keypoints[..., 2:] >= KEYPOINT_SHOWN, keypoints[..., :2], 0)  # supervision leaves (0, 0) out
+        found = sv.KeyPoints(xy=xy.astype(np.float32))
+        if keypoints.shape[1] == JOINTS:
+            self._bones.annotate(picture, found)
+        self._joints.annotate(picture, found)
+
+
+def box_labels(results: Results) -> list[str]:
+    """Return the text of each box: "person 82%", or "person 3 82%" where it is followed as number 3."""
+    ids = [""] * len(results.boxes) if results.track_ids is None else [f" {number}" for number in results.track_ids]
+    named = zip(results.labels, ids, results.scores, strict=True)
+    return [f"{label}{number} {score:.0%}" for label, number, score in named]
 
 
 def _caption(picture: Any, text: str) -> None:

@@ -33,7 +33,9 @@ class Results:
     labels     N names, one per box
     mask       [H,W] uint8, 0 (background) .. 255 (person), the picture's size; None when not asked for
     classes    (label, score) of the whole picture, best first; empty when not asked for
-    keypoints  [N,K,3] float32 x, y, score; None when not asked for
+    keypoints  [P,K,3] float32 x, y in pixels of the picture, score 0..1; P people or faces, of which there may be no
+               boxes; where there are, in the same order. None when not asked for
+    track_ids  [N] int64, the same number for the same object from picture to picture; None when not asked for
     """
 
     boxes: NDArray[np.float32] = field(default_factory=lambda: _empty(0, 4))
@@ -43,6 +45,7 @@ class Results:
     mask: NDArray[np.uint8] | None = None
     classes: tuple[tuple[str, float], ...] = ()
     keypoints: NDArray[np.float32] | None = None
+    track_ids: NDArray[np.int64] | None = None
 
     def to_supervision(self) -> "sv.Detections":
         """Return the boxes as `supervision.Detections` (names under data["class_name"])."""
@@ -52,6 +55,7 @@ class Results:
             xyxy=self.boxes.astype(np.float32).reshape(-1, 4),
             confidence=self.scores.astype(np.float32),
             class_id=self.class_ids.astype(int),
+            tracker_id=None if self.track_ids is None else self.track_ids.astype(int),
             data={"class_name": np.array(self.labels, dtype=str)},
         )
 
@@ -86,6 +90,9 @@ class Results:
         bad = [score for _, score in self.classes if not _is_finite(score)]
         if bad:
             return f"expected classes as (label, finite score), got a score of {bad[0]!r:.40}"
+        if self.track_ids is not None and np.shape(self.track_ids) != (len(self.boxes),):
+            got = list(np.shape(self.track_ids))
+            return f"expected {len(self.boxes)} track_ids, one per box, got {got}"
         if self.keypoints is None:
             return ""
         if self.keypoints.ndim != 3 or self.keypoints.shape[2] != 3:
@@ -100,11 +107,17 @@ class Results:
                 for box, score, label in zip(self.boxes, self.scores, self.labels, strict=True)
             ]
         }
+        if self.track_ids is not None:
+            for box, track_id in zip(found["boxes"], self.track_ids, strict=True):
+                box["id"] = int(track_id)
         if self.mask is not None:
             step = max(1, min(self.mask.shape) // MASK_SAMPLES)
             found["mask_share"] = round(float(self.mask[::step, ::step].mean()) / 255, 4)
         if self.classes:
             found["classes"] = [{"label": label, "score": round(score, 3)} for label, score in self.classes]
         if self.keypoints is not None:
-            found["keypoints"] = np.round(self.keypoints, 2).tolist()
+            found["keypoints"] = [
+                [[round(float(x), 1), round(float(y), 1), round(float(score), 3)] for x, y, score in joints]
+                for joints in self.keypoints
+            ]
         return found

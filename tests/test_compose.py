@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from stream.compose import Composer, blend, person_weight
+from stream.compose import Composer, blend, box_labels, person_weight
 from stream.results import Results
 from tests.fakes import make_frame
 
@@ -104,3 +106,51 @@ def test_a_mask_without_a_boxed_person_is_nobody(boxes: Results) -> None:
     frame = frame_with(mask=np.full(SIZE, 255, np.uint8), boxes=boxes)
     picture = Composer(is_background=True, boxing=frozenset({"boxes"})).compose(frame)
     assert picture[80, 150].tolist() == [200] * 3
+
+
+def body(score: float) -> Results:
+    joints = np.zeros((1, 17, 3), np.float32)
+    joints[0, :, :2] = (1, 1)
+    joints[0, 5] = (40, 30, 0.9)  # left shoulder
+    joints[0, 11] = (40, 70, score)  # left hip
+    return Results(keypoints=joints)
+
+
+def test_a_skeleton_is_drawn_between_joints_that_were_seen() -> None:
+    frame = frame_with(generated=None, pose=body(0.9))
+    picture = Composer().compose(frame)
+    assert (picture[50, 39:42] != 50).any()  # the line between shoulder and hip
+    assert (picture[30, 40] != 50).any()
+    assert (picture[:10, :10] == 50).all()  # joints of score 0
+    assert (frame.image == 50).all()
+
+
+def test_no_line_goes_to_a_joint_that_was_not_seen() -> None:
+    picture = Composer().compose(frame_with(generated=None, pose=body(0.1)))
+    assert (picture[50] == 50).all()
+    assert (picture[30, 40] != 50).any()
+
+
+@pytest.mark.parametrize("count", [1, 5, 17, 33])
+def test_any_number_of_keypoints_can_be_drawn(count: int) -> None:
+    keypoints = np.full((2, count, 3), 0.9, np.float32)
+    keypoints[..., :2] = 60
+    assert (Composer().compose(frame_with(generated=None, found=Results(keypoints=keypoints)))[60, 60] != 50).any()
+
+
+def test_nobody_leaves_the_picture_alone() -> None:
+    frame = frame_with(generated=None, pose=Results(keypoints=np.zeros((0, 17, 3), np.float32)))
+    assert Composer().compose(frame) is frame.image
+
+
+def test_the_label_of_a_followed_box_has_its_number() -> None:
+    found = Results(
+        boxes=np.array([[20, 20, 100, 70]], np.float32),
+        scores=np.array([0.824], np.float32),
+        class_ids=np.array([0]),
+        labels=("person",),
+    )
+    assert box_labels(found) == ["person 82%"]
+    followed = replace(found, track_ids=np.array([3]))
+    assert box_labels(followed) == ["person 3 82%"]
+    assert (Composer().compose(frame_with(generated=None, boxes=followed)) != 50).any()

@@ -65,6 +65,7 @@ NAN = float("nan")
         ({"classes": (("cup", None),)}, "got a score of None"),
         ({"keypoints": np.zeros((17, 3), np.float32)}, "expected keypoints [N,K,3] of x, y, score, got [17, 3]"),
         ({"keypoints": np.full((1, 17, 3), NAN, np.float32)}, "expected finite keypoints"),
+        ({"track_ids": np.array([1])}, "expected 2 track_ids, one per box, got [1]"),
     ],
 )
 def test_a_fault_says_what_was_expected_and_got(wrong: dict[str, object], says: str) -> None:
@@ -77,5 +78,19 @@ def test_what_keeps_the_contract_has_no_fault() -> None:
         mask=np.zeros((50, 40), np.uint8),
         classes=(("cup", np.float32(0.5)), ("mug", 0)),
         keypoints=np.zeros((0, 17, 3), np.float32),
+        track_ids=np.array([4, 1]),
     )
     assert [one.fault(50, 40) for one in (Results(), two_boxes(), full)] == ["", "", ""]
+
+
+def test_keypoints_keep_their_scores_to_a_thousandth() -> None:
+    found = Results(keypoints=np.array([[[10.04, 20.26, 0.12345]]], np.float32)).to_json()
+    assert found["keypoints"] == [[[10.0, 20.3, 0.123]]]
+
+
+def test_track_ids_go_with_their_boxes() -> None:
+    tracked = replace(two_boxes(), track_ids=np.array([7, 3]))
+    assert [box["id"] for box in tracked.to_json()["boxes"]] == [7, 3]
+    assert tracked.to_supervision().tracker_id.tolist() == [7, 3]
+    assert two_boxes().to_supervision().tracker_id is None
+    assert "id" not in two_boxes().to_json()["boxes"][0]

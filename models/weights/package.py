@@ -71,11 +71,15 @@ class TfjsGraph:
         if offset != len(shard):
             raise ValueError(f"the shard has {len(shard)} bytes, the manifest describes {offset}")
 
+    def inputs(self, node: str) -> list[str]:
+        """Return the names of what `node` takes."""
+        return next(list(n["input"]) for n in self.nodes if n["name"] == node)
+
     def kernel(self, node: str) -> NDArray[Any]:
         """Return the kernel of convolution `node` in torch's layout."""
-        op, inputs = next((n["op"], n["input"]) for n in self.nodes if n["name"] == node)
-        kernel = self.weights[inputs[1]]
-        if op == "DepthwiseConv2dNative":  # [H,W,C,1] -> [C,1,H,W]
+        kernel = self.weights[self.inputs(node)[1]]
+        op = next(n["op"] for n in self.nodes if n["name"] == node)
+        if op.endswith("DepthwiseConv2dNative"):  # [H,W,C,1] -> [C,1,H,W]
             return kernel.transpose(2, 3, 0, 1)
         return kernel.transpose(3, 2, 0, 1)  # [H,W,I,O] -> [O,I,H,W]; transposed: [H,W,O,I] -> [I,O,H,W]
 

@@ -51,6 +51,15 @@ def _conv_transpose(node: Node, size: Tensor, kernel: Tensor, x: Tensor) -> Tens
     return y.permute(0, 2, 3, 1)
 
 
+def _activate(node: Node, y: Tensor, bias: Tensor) -> Tensor:
+    """Add the bias and apply the activation that a fused convolution names."""
+    kinds = [base64.b64decode(kind).decode() for kind in node["attr"]["fused_ops"]["list"]["s"]]
+    assert kinds[0] == "BiasAdd"
+    for kind in kinds[1:]:
+        y, bias = {"Relu": F.relu, "Relu6": F.relu6}[kind](y + bias), torch.zeros(1)
+    return y + bias
+
+
 def _max_pool(node: Node, x: Tensor) -> Tensor:
     kernel = _strides(node, "ksize")
     y = _pad_same(x.permute(0, 3, 1, 2), node, kernel, float("-inf"))
@@ -72,6 +81,14 @@ def _pad(node: Node, x: Tensor, amounts: Tensor, fill: Tensor | None = None) -> 
     return F.pad(x, flat, value=0.0 if fill is None else float(fill))
 
 
+def _number(node: Node, key: str) -> int:
+    return int(node["attr"][key]["i"])
+
+
+def _gather_nd(node: Node, x: Tensor, index: Tensor) -> Tensor:
+    return x[tuple(index.long().unbind(-1))]
+
+
 def _split(node: Node, x: Tensor, sizes: Tensor, dim: Tensor) -> tuple[Tensor, ...]:
     return torch.split(x, sizes.tolist(), int(dim))
 
@@ -85,6 +102,8 @@ def _sparse_to_dense(node: Node, index: Tensor, shape: Tensor, values: Tensor, d
 OPS: dict[str, Callable[..., Any]] = {
     "Conv2D": _conv,
     "DepthwiseConv2dNative": _depthwise,
+    "_FusedConv2D": lambda node, x, kernel, bias: _activate(node, _conv(node, x, kernel), bias),
+    "FusedDepthwiseConv2dNative": lambda node, x, kernel, bias: _activate(node, _depthwise(node, x, kernel), bias),
     "Conv2DBackpropInput": _conv_transpose,
     "MaxPool": _max_pool,
     "AvgPool": _average_pool,
@@ -102,6 +121,18 @@ OPS: dict[str, Callable[..., Any]] = {
     "Sigmoid": lambda node, x: torch.sigmoid(x),
     "LeakyRelu": lambda node, x: F.leaky_relu(x, float(node["attr"]["alpha"]["f"])),
     "Identity": lambda node, x: x,
+    "Cast": lambda node, x: x.float(),
+    "Sub": lambda node, a, b: a - b,
+    "RealDiv": lambda node, a, b: a / b,
+    "FloorDiv": lambda node, a, b: torch.div(a, b, rounding_mode="floor"),
+    "SquaredDifference": lambda node, a, b: (a - b) ** 2,
+    "Sqrt": lambda node, x: torch.sqrt(x),
+    "ArgMax": lambda node, x, dim: x.argmax(int(dim)),
+    "ExpandDims": lambda node, x, dim: x.unsqueeze(int(dim)),
+    "Squeeze": lambda node, x: x.squeeze(0),
+    "Pack": lambda node, *parts: torch.stack([part.float() for part in parts], _number(node, "axis")),
+    "Unpack": lambda node, x: tuple(x.unbind(_number(node, "axis"))),
+    "GatherNd": _gather_nd,
     "Transpose": lambda node, x, order: x.permute(order.tolist()),
     "Reshape": lambda node, x, shape: x.reshape(shape.tolist()),
     "ConcatV2": lambda node, *parts: torch.cat(parts[:-1], int(parts[-1])),
