@@ -14,6 +14,7 @@ from stream.errors import SinkError
 from stream.feed import Delivery, Feed
 from stream.frame import Frame, Picture
 from stream.mailbox import Closed, Mailbox
+from stream.pool import BufferPool
 from stream.stats import Rate
 from stream.trace import Step
 from stream.view import DropReason
@@ -47,6 +48,7 @@ class Broadcast:
         on_dropped: Callable[[Frame, DropReason], None],
         fps: float = 30.0,
         bound: int = 1,
+        pool: BufferPool | None = None,
     ) -> None:
         self.name = name
         self.codecs: frozenset[str] = frozenset()  # watched now; read by the encoder thread
@@ -56,6 +58,7 @@ class Broadcast:
         self._composer = composer
         self._on_sent = on_sent
         self._on_dropped = on_dropped
+        self._pool = pool or BufferPool()
         self._inbox: Mailbox[Frame] = Mailbox(bound)
         self._feeds: set[Feed] = set()
         self._renditions: dict[str, _Rendition] = {"H264": _Rendition(), "VP8": _Rendition()}
@@ -198,7 +201,9 @@ class Broadcast:
         encoder = rendition.encoder
         if encoder is None or (encoder.settings.height, encoder.settings.width) != (height, width):
             bitrate_bps = default_bitrate_bps(width, height, self.fps)
-            encoder = rendition.encoder = VideoEncoder(EncoderSettings(codec, width, height, self.fps, bitrate_bps))
+            encoder = rendition.encoder = VideoEncoder(
+                EncoderSettings(codec, width, height, self.fps, bitrate_bps), self._pool
+            )
             rendition.gate.made(now_ns)
         encoder.follow_rate(self._encoded_rate.per_second(now_ns))
         return encoder.encode(picture[:height, :width], rtp_ts, is_keyframe=rendition.gate.take(now_ns))

@@ -17,6 +17,7 @@ from stream.frame import Picture
 
 if TYPE_CHECKING:
     from stream.intake import Attempt, Reader
+    from stream.pool import BufferPool
 
 VIDEO_DEVICES = Path("/sys/class/video4linux")
 PROBE_CAMERAS = 4  # numbers that are tried where the system has no list we can read
@@ -140,14 +141,16 @@ class OpenCvReader:
             camera.release()
 
     def _pump(self, camera: Any, attempt: "Attempt") -> None:
-        empty = 0
+        empty, picture = 0, None
         while not attempt.stop.is_set():
-            is_good, picture = camera.read()
+            is_good, picture = camera.read(None if picture is None else attempt.pool.take(picture.shape))
             captured_ns = attempt.now_ns()
             if is_good:
                 empty = 0
                 attempt.packet()
-                attempt.picture(None, captured_ns, (picture.shape[1], picture.shape[0]), _rgb_scaler(picture))
+                attempt.picture(
+                    None, captured_ns, (picture.shape[1], picture.shape[0]), _rgb_scaler(picture, attempt.pool)
+                )
                 continue
             empty += 1
             attempt.decode_failed("the camera gave no picture")
@@ -155,14 +158,14 @@ class OpenCvReader:
                 raise SourceError(f"{self._spec.display}: the camera gives no picture; unplugged?", SourceCode.REMOVED)
 
 
-def _rgb_scaler(picture: Any) -> Callable[[tuple[int, int]], Picture]:
+def _rgb_scaler(picture: Any, pool: "BufferPool") -> Callable[[tuple[int, int]], Picture]:
     def scaled(size: tuple[int, int]) -> Picture:
         import cv2
 
         fitted = picture
         if (picture.shape[1], picture.shape[0]) != size:
-            fitted = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        converted: Picture = cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB)
+            fitted = cv2.resize(picture, size, dst=pool.take((*size[::-1], 3)), interpolation=cv2.INTER_AREA)
+        converted: Picture = cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB, dst=pool.take(fitted.shape))  # type: ignore[assignment]
         return converted
 
     return scaled

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.frame import Frame, Picture
+from stream.pool import BufferPool
 from stream.results import Results
 
 PERSON_SHARE = (0.01, 0.03)  # of the picture: below the first nobody is there, above the second surely somebody is
@@ -31,11 +32,15 @@ class Composer:
 
     is_background  the generated picture belongs behind people only
     boxing         names of the stages that look for boxes of people: the mask counts only inside them
+    pool           what pictures are made in; None for one of its own
     """
 
-    def __init__(self, is_background: bool = False, boxing: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, is_background: bool = False, boxing: frozenset[str] = frozenset(), pool: BufferPool | None = None
+    ) -> None:
         self._is_background = is_background
         self._boxing = boxing
+        self._pool = pool or BufferPool()
         self._drawing: _Drawing | None = None  # None until the first box: supervision takes a second to import
 
     def warm(self) -> None:
@@ -51,7 +56,10 @@ class Composer:
             return picture
         self.warm()
         assert self._drawing is not None
-        picture = picture.copy() if picture is frame.image or picture is frame.generated else picture
+        if picture is frame.image or picture is frame.generated:
+            shown: Picture = self._pool.take(picture.shape)
+            shown[:] = picture
+            picture = shown
         for results in found:
             self._drawing.draw(picture, results)
         return picture
@@ -66,20 +74,24 @@ class Composer:
         boxed = [results for name, results in frame.results.items() if name in self._boxing]
         if mask is None or not boxed:
             return mask
-        gate = np.zeros_like(mask)
+        gate: NDArray[np.uint8] = self._pool.take(mask.shape)
+        gate[:] = 0
         for results in boxed:
             for box, label in zip(results.boxes, results.labels, strict=True):
                 if label == "person":
                     _fill_around(gate, box)
-        return np.asarray(cv2.min(mask, cv2.blur(gate, (GATE_BLUR_PX, GATE_BLUR_PX))), np.uint8)
+        soft = cv2.blur(gate, (GATE_BLUR_PX, GATE_BLUR_PX), dst=self._pool.take(mask.shape))
+        return np.asarray(cv2.min(mask, soft, dst=gate), np.uint8)
 
     def _blend(self, frame: Frame, mask: NDArray[np.uint8] | None) -> Picture:
         if frame.generated is None:
-            return frame.image if mask is None or self._is_background else _dim_background(frame.image, mask)
+            return (
+                frame.image if mask is None or self._is_background else _dim_background(frame.image, mask, self._pool)
+            )
         if mask is None or not self._is_background:
             return frame.generated
         keep = person_weight(mask)
-        return frame.generated if keep == 0 else blend(frame.image, frame.generated, mask, keep)
+        return frame.generated if keep == 0 else blend(frame.image, frame.generated, mask, keep, self._pool)
 
 
 def _fill_around(gate: NDArray[np.uint8], box: NDArray[np.float32]) -> None:
@@ -99,14 +111,20 @@ def person_weight(mask: NDArray[np.uint8]) -> float:
     return x * x * (3 - 2 * x)
 
 
-def blend(front: Picture, behind: Picture, mask: NDArray[np.uint8], weight: float = 1.0) -> Picture:
+def blend(
+    front: Picture, behind: Picture, mask: NDArray[np.uint8], weight: float = 1.0, pool: BufferPool | None = None
+) -> Picture:
     """Return `front` where the mask is 255 (times weight 0..1) and `behind` where it is 0. All of one size."""
-    alpha = mask.astype(np.float32) * np.float32(weight / 255)
-    return np.asarray(cv2.blendLinear(front, behind, alpha, 1 - alpha), np.uint8)
+    pool = pool or BufferPool()
+    alpha, rest = pool.take(mask.shape, np.float32), pool.take(mask.shape, np.float32)
+    np.multiply(mask, np.float32(weight / 255), out=alpha, dtype=np.float32)
+    np.subtract(1, alpha, out=rest)
+    return np.asarray(cv2.blendLinear(front, behind, alpha, rest, dst=pool.take(front.shape)), np.uint8)
 
 
-def _dim_background(image: Picture, mask: NDArray[np.uint8]) -> Picture:
-    return blend(image, np.asarray(cv2.convertScaleAbs(image, alpha=DIM), np.uint8), mask)
+def _dim_background(image: Picture, mask: NDArray[np.uint8], pool: BufferPool) -> Picture:
+    dim = cv2.convertScaleAbs(image, dst=pool.take(image.shape), alpha=DIM)
+    return blend(image, np.asarray(dim, np.uint8), mask, pool=pool)
 
 
 class _Drawing:

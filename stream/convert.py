@@ -1,12 +1,14 @@
 """From a decoded picture to what models and viewers see: uint8 rgb, upright, at the working size."""
 
-import numpy as np
+import cv2
 from av import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from stream.frame import Picture
+from stream.pool import BufferPool
 
 UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 HD_HEIGHT_PX = 720  # untagged video: BT.601 below, BT.709 from here on, as players assume
 
 
@@ -20,10 +22,13 @@ class Converter:
         BILINEAR         0.28        1.17       2.04     used for enlarging
         BICUBIC          0.28        1.66       5.18
     More swscale threads won at most 0.6 ms, and take a core from the models.
+
+    The picture is a view of FFmpeg's own frame unless its rows are padded or it is turned; then it comes from `pool`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: BufferPool | None = None) -> None:
         self._scaler = VideoReformatter()
+        self._pool = pool or BufferPool()
 
     def picture(self, frame: VideoFrame, size: tuple[int, int]) -> Picture:
         """Return the picture upright at `size` (width, height), [H,W,3] uint8 rgb, C-contiguous."""
@@ -40,7 +45,14 @@ class Converter:
             threads=1,
         )
         picture: Picture = scaled.to_ndarray()  # type: ignore[assignment]  # rgb24 is uint8
-        return np.ascontiguousarray(np.rot90(picture, turns))  # copies only when turned, or when rows are padded
+        if not turns and picture.flags.c_contiguous:
+            return picture
+        upright: Picture = self._pool.take((*size[::-1], 3))
+        if turns:
+            cv2.rotate(picture, TURNS[turns], dst=upright)
+        else:
+            upright[:] = picture
+        return upright
 
 
 def quarter_turns(frame: VideoFrame) -> int:

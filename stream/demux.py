@@ -169,7 +169,7 @@ class _Pump:
         self._stream = stream
         self._is_paced = is_paced
         self._has_clock = has_clock  # False when the container makes its pts up
-        self._converter = Converter()
+        self._converter = Converter(attempt.pool)
         self._captured_ns = attempt.now_ns()  # of the last packet
 
     def take(self, packet: "Packet[VideoStream]") -> bool:

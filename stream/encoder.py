@@ -17,6 +17,7 @@ from av.video.frame import PictureType
 from stream.clock import NS_PER_MS
 from stream.errors import SinkError
 from stream.frame import Picture
+from stream.pool import BufferPool
 
 if TYPE_CHECKING:
     VideoPacket: TypeAlias = av.Packet[Any]
@@ -88,11 +89,15 @@ def h264_level(width: int, height: int, fps: float) -> str:
 
 
 class VideoEncoder:
-    """One open encoder. One thread at a time. Raises SinkError when it cannot be opened or used."""
+    """One open encoder. One thread at a time. Raises SinkError when it cannot be opened or used.
 
-    def __init__(self, settings: EncoderSettings) -> None:
+    `pool` is what its pictures are made in; None for one of its own.
+    """
+
+    def __init__(self, settings: EncoderSettings, pool: BufferPool | None = None) -> None:
         self.settings = settings
         self.keyframes = 0
+        self._pool = pool or BufferPool()
         self._rate_factor = 1.0  # declared rate / real rate, as last applied
         try:
             self._context = _open(settings)
@@ -102,8 +107,7 @@ class VideoEncoder:
 
     def encode(self, picture: Picture, rtp_ts: int, *, is_keyframe: bool) -> list[VideoPacket]:
         """Encode `[H,W,3] uint8 rgb` of the opened size; `rtp_ts` in 1/90000 s, increasing."""
-        yuv = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
-        frame = av.VideoFrame.from_ndarray(np.asarray(yuv, np.uint8), format="yuv420p")
+        frame = self._yuv_frame(picture)
         frame.pts, frame.time_base = rtp_ts, RTP_CLOCK
         frame.pict_type = PictureType.I if is_keyframe else PictureType.NONE
         try:
@@ -112,6 +116,15 @@ class VideoEncoder:
             raise SinkError(f"{self.settings.codec} encoder failed: {error}") from error
         self.keyframes += sum(packet.is_keyframe for packet in packets)
         return packets
+
+    def _yuv_frame(self, picture: Picture) -> av.VideoFrame:
+        """Return the picture as a frame of the encoder's, made of a buffer that stays taken while FFmpeg holds it."""
+        height, width = picture.shape[:2]
+        buffer = self._pool.take((height * 3 // 2, width))
+        yuv = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420, dst=buffer), np.uint8)
+        if height % 4:  # PyAV takes the height from the rows of the buffer, rounded to 4 (av 18)
+            return av.VideoFrame.from_ndarray(yuv, format="yuv420p")
+        return av.VideoFrame.from_numpy_buffer(yuv, format="yuv420p")
 
     def set_bitrate(self, bitrate_bps: int) -> None:
         """Change the target rate without a rebuild or a keyframe; never above MAX_BITRATE_BPS.

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from stream.clock import NS_PER_S, Clock
 from stream.errors import SourceError
 from stream.fit import Fit, fit
 from stream.frame import Frame, Picture
+from stream.pool import BufferPool
 from stream.timeline import TIME_BASE, Pace, Pacer, RateLimit, RateMeter, Timeline, sane_fps
 from stream.trace import Step, Trace
 
@@ -86,6 +85,7 @@ class Intake:
         wish: Wish,
         tap: "PacketTap | None" = None,
         pace: Pace | None = None,
+        pool: BufferPool | None = None,
     ) -> None:
         self.stream = stream
         self.clock = clock
@@ -95,6 +95,7 @@ class Intake:
         self.timeline = Timeline(is_live=True)
         self.pacer: Pace = pace or Pacer()
         self.tap = tap  # None when nobody records
+        self.pool = pool or BufferPool()  # what pictures are made in
         self._emit = emit
         self._wish = wish
         self._limit = RateLimit(wish.fps)
@@ -148,7 +149,7 @@ class Intake:
             self.counts.skipped_fps += 1
             return
         trace = Trace(captured_ns)
-        image = _framed(make(fitted.inner), fitted)
+        image = _framed(make(fitted.inner), fitted, self.pool)
         trace.stamp(Step.DECODED, self.clock.now_ns())
         source_size = (size[1], size[0])
         frame = Frame(self.stream, self.counts.frames, placed, TIME_BASE, captured_ns, image, source_size, trace)
@@ -219,6 +220,11 @@ class Attempt:
         """Whether somebody records what is read."""
         return self._intake.tap is not None
 
+    @property
+    def pool(self) -> BufferPool:
+        """What pictures are to be made in."""
+        return self._intake.pool
+
     def packet(self, packet: "Packet[Any] | None" = None, arrived_ns: int = 0) -> None:
         """Count a packet and show it to the tap; without one, count a picture read whole."""
         if not self.stop.is_set():
@@ -285,11 +291,13 @@ class Attempt:
         self.is_idle = False
 
 
-def _framed(image: Picture, fitted: Fit) -> Picture:
+def _framed(image: Picture, fitted: Fit, pool: BufferPool) -> Picture:
     """Return the picture in the middle of its black frame, when it has one."""
     if fitted.inner == fitted.work:
         return image
     (width, height), (left, top), (inner_width, inner_height) = fitted.work, fitted.offset, fitted.inner
-    framed = np.zeros((height, width, 3), np.uint8)
+    framed: Picture = pool.take((height, width, 3))
+    framed[:top] = framed[top + inner_height :] = 0
+    framed[:, :left] = framed[:, left + inner_width :] = 0
     framed[top : top + inner_height, left : left + inner_width] = image
     return framed

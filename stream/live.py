@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from stream.admission import refusal
@@ -17,6 +17,7 @@ from stream.errors import StreamError
 from stream.frame import Frame
 from stream.inflow import DOWNSTREAM, NO_TERMS, Inflow, Terms
 from stream.pipeline import Pipeline
+from stream.pool import BufferPool
 from stream.promise import ask, describe
 from stream.run import RunInfo, RunLog
 from stream.source import Source, SourceState, SourceStatus
@@ -63,6 +64,7 @@ class StreamParts:
     allow_late   show late pictures where no frame can be in time, rather than refuse the stream
     recorder     takes the account of the stream; None when it is not recorded
     about        what the account says of clip, device and versions
+    pool         what the stream's pictures are made in, from the source to the encoder
     """
 
     name: str
@@ -74,6 +76,7 @@ class StreamParts:
     allow_late: bool = False
     recorder: StreamLog | None = None
     about: RunInfo | None = None
+    pool: BufferPool = field(default_factory=BufferPool)
 
 
 class LiveStream:
@@ -86,6 +89,7 @@ class LiveStream:
         self.problem: str | None = None  # which model is missing and why; None while all are there
         self.counts = FrameCounts()
         self.latency = Latency()
+        self.pool = parts.pool
         self.broadcast: Broadcast | None = None  # None until the models are warm
         self._parts = parts
         self._pipeline = pipeline
@@ -236,12 +240,14 @@ class LiveStream:
     async def _open(self) -> None:
         stages = [loaded.stage for loaded in self._warming.loaded]
         boxing = frozenset(stage.name for stage in stages if stage.boxes_people)
-        composer = Composer(any(stage.background for stage in stages), boxing)
+        composer = Composer(any(stage.background for stage in stages), boxing, self.pool)
         if any(stage.kind is StageKind.RECOGNIZE for stage in stages):
             await run_aside(self._clock, composer.warm)
         fps = self._source.status().fps_measured or 30.0
         bound = DOWNSTREAM if self._parts.terms.waits else 1
-        self.broadcast = Broadcast(self.name, self._clock, composer, self._on_sent, self._on_dropped, fps, bound)
+        self.broadcast = Broadcast(
+            self.name, self._clock, composer, self._on_sent, self._on_dropped, fps, bound, self.pool
+        )
         terms = self._parts.terms
         if self._parts.recorder is not None:
             terms = replace(terms, log=self._parts.recorder)

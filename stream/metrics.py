@@ -27,6 +27,7 @@ class StreamCollector(Collector):
         yield from _latency(streams)
         yield from _stages(streams)
         yield from _sources(streams)
+        yield from _pools(streams)
         yield _summary("livelens_loop_lag_seconds", "How late the event loop woke.", [], [([], self._lag.lag_ms)])
 
 
@@ -121,6 +122,21 @@ def _sources(streams: Iterable[LiveStream]) -> Iterator[Metric]:
         broken.add_metric([stream.name], status.counters.decode_errors)
         reconnects.add_metric([stream.name], status.counters.reconnects)
     yield from (state, broken, reconnects)
+
+
+def _pools(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+    takes = CounterMetricFamily(
+        "livelens_pool_takes", "Picture buffers asked for: used again (hit) or made (miss).", labels=["stream", "found"]
+    )
+    held = GaugeMetricFamily("livelens_pool_outstanding", "Picture buffers that somebody holds.", labels=["stream"])
+    size = GaugeMetricFamily("livelens_pool_bytes", "Memory of all picture buffers, held or free.", labels=["stream"])
+    for stream in streams:
+        counts = stream.pool.counts()
+        takes.add_metric([stream.name, "hit"], counts.hits)
+        takes.add_metric([stream.name, "miss"], counts.misses)
+        held.add_metric([stream.name], counts.outstanding)
+        size.add_metric([stream.name], counts.held_bytes)
+    yield from (takes, held, size)
 
 
 def _summary(name: str, text: str, labels: list[str], values: Iterable[tuple[list[str], Any]]) -> Metric:

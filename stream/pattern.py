@@ -14,6 +14,7 @@ import numpy as np
 
 from stream.frame import Picture
 from stream.intake import Attempt, Media
+from stream.pool import BufferPool
 from stream.timeline import TICKS_HZ
 
 BITS = 16
@@ -38,18 +39,21 @@ class PatternReader:
         number = 0
         while (captured_ns := attempt.wait_due(round(number * ticks))) is not None:
             attempt.packet()
-            attempt.picture(round(number * ticks), captured_ns, self._size, _drawer(pattern, number, self._fps))
+            attempt.picture(
+                round(number * ticks), captured_ns, self._size, _drawer(pattern, number, self._fps, attempt.pool)
+            )
             number += 1
 
 
-def _drawer(pattern: "Pattern", number: int, fps: float) -> Callable[[tuple[int, int]], Picture]:
-    return lambda size: _resized(pattern.draw(number, number / fps), size)
+def _drawer(pattern: "Pattern", number: int, fps: float, pool: BufferPool) -> Callable[[tuple[int, int]], Picture]:
+    return lambda size: _resized(pattern.draw(number, number / fps, pool), size, pool)
 
 
-def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+def _resized(picture: Picture, size: tuple[int, int], pool: BufferPool) -> Picture:
     if (picture.shape[1], picture.shape[0]) == size:
         return picture
-    scaled: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    into = pool.take((*size[::-1], 3))
+    scaled: Picture = cv2.resize(picture, size, dst=into, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     return scaled
 
 
@@ -61,10 +65,11 @@ class Pattern:
         self._height = height
         self._sky = _sky(width, height)  # [H,2W,3], goes on seamlessly from its right edge to its left
 
-    def draw(self, number: int, time_s: float) -> Picture:
-        """Return the picture at a time, [H,W,3] uint8 rgb."""
+    def draw(self, number: int, time_s: float, pool: BufferPool | None = None) -> Picture:
+        """Return the picture at a time, [H,W,3] uint8 rgb, made in a buffer of `pool` when there is one."""
         shift = round(time_s / PERIOD_S * self._width) % self._width
-        picture: Picture = self._sky[:, shift : shift + self._width].copy()
+        picture: Picture = (pool or BufferPool()).take((self._height, self._width, 3))
+        picture[:] = self._sky[:, shift : shift + self._width]
         self._draw_balls(picture, time_s)
         self._draw_number(picture, number)
         draw_bars(picture, number)

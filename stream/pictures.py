@@ -10,6 +10,7 @@ from stream.address import PICTURE_SUFFIXES
 from stream.errors import SourceCode, SourceError, StillError
 from stream.frame import Picture
 from stream.intake import Attempt, Media
+from stream.pool import BufferPool
 from stream.still import Still, open_still
 from stream.timeline import TICKS_HZ
 
@@ -45,7 +46,7 @@ class PicturesReader:
             except StillError as error:
                 attempt.decode_failed(str(error))
                 continue
-            attempt.picture(ticks, captured_ns, _upright_size(still, picture), _scaler(picture))
+            attempt.picture(ticks, captured_ns, _upright_size(still, picture), _scaler(picture, attempt.pool))
 
     def _paths(self) -> list[Path]:
         try:
@@ -72,12 +73,12 @@ def _upright_size(still: Still, picture: Picture) -> tuple[int, int]:
     return (still.height, still.width) if is_turned else (still.width, still.height)
 
 
-def _scaler(picture: Picture) -> Callable[[tuple[int, int]], Picture]:
+def _scaler(picture: Picture, pool: BufferPool) -> Callable[[tuple[int, int]], Picture]:
     def scaled(size: tuple[int, int]) -> Picture:
         if (picture.shape[1], picture.shape[0]) == size:
             return picture
         shrinks = size[0] < picture.shape[1]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return cv2.resize(picture, size, interpolation=how)  # type: ignore[return-value]
+        return cv2.resize(picture, size, dst=pool.take((*size[::-1], 3)), interpolation=how)  # type: ignore[return-value]
 
     return scaled

@@ -24,6 +24,7 @@ from stream.errors import ConfigError, SourceCode, SourceError
 if TYPE_CHECKING:  # numpy comes with these, and the command line should not wait for it
     from stream.frame import Frame
     from stream.intake import Attempt, Intake, Reader
+    from stream.pool import BufferPool
     from stream.tap import PacketTap
     from stream.timeline import Pace
 
@@ -337,6 +338,7 @@ def open_source(
     tap: "PacketTap | None" = None,
     schedule: Sequence[int] | None = None,
     is_paced: bool = True,
+    pool: "BufferPool | None" = None,
 ) -> Source:
     """Return a source that is ready to start; nothing is opened yet.
 
@@ -348,6 +350,7 @@ def open_source(
     loop      a recording starts again at its end, and its time goes on; a number plays it so many times
     tap       sees what is read before it is decoded, on the reader thread
     schedule  when each packet of a file is let go, in ns after the first is asked for; None goes by its dts
+    pool      what pictures are made in; None for one of its own
     is_paced  False lets a recording go as fast as `emit` takes it, which may block then; captured is when it was read
 
     Raises ConfigError for a size, rate or pace that cannot be made.
@@ -360,7 +363,7 @@ def open_source(
     return Source(
         spec,
         make_reader(spec, fps, max_size),
-        Intake(stream, clock, emit, Wish(max_size, exact, fps), tap, pace),
+        Intake(stream, clock, emit, Wish(max_size, exact, fps), tap, pace, pool),
         loop=loop,
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,

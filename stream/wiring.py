@@ -17,6 +17,7 @@ from stream.errors import ModelError
 from stream.frame import Frame
 from stream.inflow import Terms
 from stream.live import StreamParts
+from stream.pool import BufferPool
 from stream.run import RunInfo, RunLog
 from stream.source import Source, open_source, parse_source
 from stream.stage import Stage, Variant
@@ -132,6 +133,7 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock, play: Play 
     clip = Path(config.record or spec.display).name if config.record or play.pace != "live" else ""
     about = about_run(config, device, play.pace, clip)
     recorder = _recorder(config, clock, about)
+    pool = BufferPool()
 
     def open_it(emit: Callable[[Frame], None]) -> Source:
         return open_source(
@@ -146,6 +148,7 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock, play: Play 
             tap=recorder,
             schedule=play.schedule,
             is_paced=play.is_paced,
+            pool=pool,
         )
 
     return StreamParts(
@@ -158,6 +161,7 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock, play: Play 
         allow_late=config.allow_late,
         recorder=recorder,
         about=about,
+        pool=pool,
     )
 
 

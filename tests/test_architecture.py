@@ -18,7 +18,7 @@ LONGEST_FUNCTION = 60  # lines, with its docstring
 
 # stream/ from the bottom to the top: a module imports from its own layer and those below, never upwards.
 LAYERS: tuple[set[str], ...] = (
-    {"errors", "clock", "results", "trace", "frame", "stats", "still", "run"},
+    {"errors", "clock", "results", "trace", "frame", "stats", "still", "pool", "run"},
     {"signals", "mailbox", "budget", "shares", "admission", "lag", "port", "config"},
     {"compose", "encoder", "aiortc_hooks"},
     {"address", "averrors", "backoff", "convert", "fit", "interrupt", "tap", "timeline"},

@@ -12,6 +12,7 @@ from stream.encoder import EncoderSettings, VideoEncoder
 from stream.errors import SinkError
 from stream.frame import Frame
 from stream.mailbox import Closed
+from stream.pool import BufferPool
 from stream.results import Results
 from tests.fakes import make_frame
 
@@ -136,10 +137,10 @@ async def test_a_frame_that_cannot_be_drawn_is_shown_undrawn_and_the_next_ones_t
 
 
 async def test_one_codec_that_fails_does_not_take_the_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_only_h264(settings: EncoderSettings) -> VideoEncoder:
+    def open_only_h264(settings: EncoderSettings, pool: BufferPool) -> VideoEncoder:
         if settings.codec == "VP8":
             raise SinkError("no VP8 here")
-        return VideoEncoder(settings)
+        return VideoEncoder(settings, pool)
 
     monkeypatch.setattr("stream.broadcast.VideoEncoder", open_only_h264)
     output = Output()

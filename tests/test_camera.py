@@ -86,7 +86,7 @@ class FakeCapture:
     def get(self, _: int) -> float:
         return 0.0  # many drivers do not know their rate
 
-    def read(self) -> tuple[bool, Any]:
+    def read(self, image: object = None) -> tuple[bool, Any]:
         self.left -= 1
         return (True, np.full((48, 64, 3), (255, 0, 0), np.uint8)) if self.left >= 0 else (False, None)
 

@@ -177,6 +177,9 @@ async def test_metrics_are_prometheus_text(site: Site) -> None:
         'livelens_capture_to_send_seconds{quantile="0.95",stream="s"}',
         'livelens_step_seconds_count{step="wait",stream="s"}',
         "livelens_loop_lag_seconds_count",
+        'livelens_pool_takes_total{found="hit",stream="s"}',
+        'livelens_pool_outstanding{stream="s"}',
+        'livelens_pool_bytes{stream="s"}',
     ):
         assert line in text
 
