@@ -1,4 +1,4 @@
-"""What may run a network: the backends by name, the precisions they take, and whether they are here."""
+"""What may run a network: the backends by name, the number formats they take, and whether they are here."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ class Backend:
     package     the module that must be importable
     install     the command that brings it
     devices     kinds of device it runs on: "cpu", "cuda", "mps", "xpu"
-    precisions  number formats it takes; the first is the reference's
+    precisions  number formats it takes on every device; the first is the reference's
+    summary     what it is
+    cuda_only   number formats it takes on CUDA besides
+    layouts     whether the order of a picture's numbers in memory may be chosen
     """
 
     name: str
@@ -20,21 +23,33 @@ class Backend:
     devices: tuple[str, ...]
     precisions: tuple[str, ...]
     summary: str
+    cuda_only: tuple[str, ...] = ()
+    layouts: bool = False
+
+    def takes(self, kind: str) -> tuple[str, ...]:
+        """Return the number formats it takes on a kind of device."""
+        return self.precisions + (self.cuda_only if kind == "cuda" else ())
 
 
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+LAYOUTS = ("channels_first", "channels_last")
 TORCH_DEVICES = ("cpu", "cuda", "mps", "xpu")
+_FLOATS = ("fp32", "bf16", "fp16")
+_TORCH = "pip install torch"
 BACKENDS: tuple[Backend, ...] = (
+    Backend("torch", "torch", _TORCH, TORCH_DEVICES, _FLOATS, "torch eager; the reference", ("int8",), True),
+    Backend("compile", "torch", _TORCH, ("cpu", "cuda"), _FLOATS, "torch.compile (inductor)", ("int8",), True),
+    Backend("cudagraph", "torch", _TORCH, ("cuda",), _FLOATS, "a CUDA graph for each shape", (), True),
+    Backend("openvino", "openvino", "pip install openvino", ("cpu",), PRECISIONS, "OpenVINO"),
     Backend(
-        "torch", "torch", "pip install torch", TORCH_DEVICES, ("fp32", "bf16", "fp16"), "torch eager; the reference"
+        "onnxruntime",
+        "onnxruntime",
+        "pip install 'livelens[onnx]'",
+        ("cpu", "cuda"),
+        ("fp32",),
+        "ONNX Runtime",
+        ("fp16",),
     ),
-    Backend(
-        "compile", "torch", "pip install torch", ("cpu", "cuda"), ("fp32", "bf16", "fp16"), "torch.compile (inductor)"
-    ),
-    Backend(
-        "cudagraph", "torch", "pip install torch", ("cuda",), ("fp32", "bf16", "fp16"), "a CUDA graph for each shape"
-    ),
-    Backend("openvino", "openvino", "pip install openvino", ("cpu",), ("fp32", "bf16", "fp16", "int8"), "OpenVINO"),
-    Backend("onnxruntime", "onnxruntime", "pip install 'livelens[onnx]'", ("cpu", "cuda"), ("fp32",), "ONNX Runtime"),
     Backend(
         "tensorrt",
         "torch_tensorrt",

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from models import checkpoint
 from models.base import Card, Kind, Target
-from models.entry import BACKEND, PRECISION, Entry, Option, Values, described, number
+from models.entry import RUNNING, Entry, Option, Values, described, number, open_network
 from models.picture import resize
-from models.runner import Network, Runner, open_runner
+from models.runner import Network, Runner
 from stream.frame import Picture
 from stream.results import Results
 
@@ -19,7 +19,13 @@ BINS = 11  # a side's distance is a distribution over 0..10 strides
 NMS_IOU = 0.6  # boxes of one class that overlap more are one object; the publisher's setting
 SAME_OBJECT_IOU = 0.85  # boxes of two classes that overlap more are one object seen as two (a van: car and truck)
 CANDIDATES_AT_MOST = 500  # cells that go into suppression, best first; only a very low score= has more
-NETWORK = Network("boxes", (((1, 256, 416, 3), "uint8"),), is_fixed=False)
+SIZE_PX = 416  # longer side of what the network is shown, unless size= says otherwise; it was trained at it
+NETWORK = Network(
+    "boxes",
+    (((1, 256, 416, 3), "uint8"),),
+    is_fixed=False,
+    inputs=lambda picture, i: (letterbox(picture, SIZE_PX)[0][None],),
+)
 
 
 class BoxesModel:
@@ -153,14 +159,13 @@ def read_size(text: str) -> int:
 OPTIONS = (
     Option("score", "the least certain box that is shown", "a number 0.05..1", number(0.05, 1), 0.4),
     Option("classes", "only these", "COCO names joined by +, such as person+car", read_classes, None),
-    Option("size", "longer side the network sees, px", "a multiple of 32 within 160..1280", read_size, 416),
-    BACKEND,
-    PRECISION,
+    Option("size", "longer side the network sees, px", "a multiple of 32 within 160..1280", read_size, SIZE_PX),
+    *RUNNING,
 )
 
 
 def _open(card: Card, target: Target, values: Values) -> BoxesModel:
-    return BoxesModel(card, open_runner(NETWORK, target, values["backend"], values["precision"]), values)
+    return BoxesModel(card, open_network(NETWORK, target, values), values)
 
 
 def entries() -> tuple[Entry, ...]:

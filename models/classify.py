@@ -4,15 +4,17 @@ import numpy as np
 
 from models import checkpoint
 from models.base import Card, Kind, Target
-from models.entry import BACKEND, PRECISION, Entry, Option, Values, described, whole_number
+from models.entry import RUNNING, Entry, Option, Values, described, open_network, whole_number
 from models.picture import resize
-from models.runner import Network, Runner, open_runner
+from models.runner import Network, Runner
 from stream.frame import Picture
 from stream.results import Results
 
 SIZE_PX = 224
 CROP = 0.875  # side of the middle square that is looked at, of the shorter side; the publisher's evaluation setting
-NETWORK = Network("classify", (((1, SIZE_PX, SIZE_PX, 3), "uint8"),))
+NETWORK = Network(
+    "classify", (((1, SIZE_PX, SIZE_PX, 3), "uint8"),), inputs=lambda picture, i: (middle_square(picture)[None],)
+)
 
 
 class ClassifyModel:
@@ -54,13 +56,12 @@ def middle_square(image: Picture) -> Picture:
 
 OPTIONS = (
     Option("top", "how many categories are given", "a whole number 1..20", whole_number(1, 20), 3),
-    BACKEND,
-    PRECISION,
+    *RUNNING,
 )
 
 
 def _open(card: Card, target: Target, values: Values) -> ClassifyModel:
-    return ClassifyModel(card, open_runner(NETWORK, target, values["backend"], values["precision"]), values)
+    return ClassifyModel(card, open_network(NETWORK, target, values), values)
 
 
 def entries() -> tuple[Entry, ...]:

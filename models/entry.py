@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+from models.backends import BY_NAME, LAYOUTS, PRECISIONS
 from models.base import Card, Model, Target
+from models.runner import Network, Runner, open_runner
 from stream.errors import ModelError
 
 Values = dict[str, Any]
@@ -71,16 +74,38 @@ def one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
-BACKEND = Option(
-    "backend", "what runs the network", "auto, openvino or torch", one_of("auto", "openvino", "torch"), "auto"
-)
+def read_file(text: str) -> Path:
+    """Return the path of a file that is there. Raises ValueError otherwise."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise ValueError(text)
+    return path
+
+
+def _words(*words: str) -> tuple[str, Callable[[str], str]]:
+    """Return what is allowed, in words, and its reader."""
+    return f"{', '.join(words[:-1])} or {words[-1]}", one_of(*words)
+
+
+BACKEND = Option("backend", "what runs the network", *_words("auto", *BY_NAME), "auto")
 PRECISION = Option(
     "precision",
-    "number format inside the network; auto takes bf16 or fp16 where the device is faster with it",
-    "auto, fp32, bf16 or fp16",
-    one_of("auto", "fp32", "bf16", "fp16"),
+    "number format inside the network; auto takes bf16 or fp16 where the device is faster with it, never int8",
+    *_words("auto", *PRECISIONS),
     "auto",
 )
+LAYOUT = Option(
+    "layout", "order of a picture's numbers in memory, for the torch backends", *_words("auto", *LAYOUTS), "auto"
+)
+CALIBRATION = Option(
+    "calibration", "clip that precision=int8 is fitted to, instead of the sample clip", "a video file", read_file, None
+)
+RUNNING = (BACKEND, PRECISION, LAYOUT, CALIBRATION)  # what every network of ours takes
+
+
+def open_network(network: Network, target: Target, values: Values) -> Runner:
+    """Return the runner that the resolved options ask for. Raises ModelError."""
+    return open_runner(network, target, values["backend"], values["precision"], values["layout"], values["calibration"])
 
 
 def described(options: tuple[Option, ...]) -> tuple[tuple[str, str], ...]:

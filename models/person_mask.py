@@ -3,14 +3,18 @@
 import numpy as np
 
 from models.base import Card, Kind, Target
-from models.entry import BACKEND, PRECISION, Entry, Values, described
+from models.entry import RUNNING, Entry, Values, described, open_network
 from models.picture import resize
-from models.runner import Network, Runner, open_runner
+from models.runner import Network, Runner
 from stream.frame import Picture
 from stream.results import Results
 
 SIZE_PX = 256
-NETWORK = Network("person_mask", (((1, SIZE_PX, SIZE_PX, 3), "uint8"),))
+NETWORK = Network(
+    "person_mask",
+    (((1, SIZE_PX, SIZE_PX, 3), "uint8"),),
+    inputs=lambda picture, i: (resize(picture, SIZE_PX, SIZE_PX)[None],),
+)
 
 
 class PersonMaskModel:
@@ -37,11 +41,11 @@ class PersonMaskModel:
         self._runner.close()
 
 
-OPTIONS = (BACKEND, PRECISION)
+OPTIONS = RUNNING
 
 
 def _open(card: Card, target: Target, values: Values) -> PersonMaskModel:
-    return PersonMaskModel(card, open_runner(NETWORK, target, values["backend"], values["precision"]))
+    return PersonMaskModel(card, open_network(NETWORK, target, values))
 
 
 def entries() -> tuple[Entry, ...]:

@@ -2,8 +2,8 @@
 
 import hashlib
 import importlib
-import importlib.util
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from numpy.typing import NDArray
 
 from models import checkpoint
+from models.backends import BACKENDS, BY_NAME, TORCH_DEVICES, device_kind, missing
 from models.base import Target
 from stream.errors import ModelError
+from stream.frame import Picture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,12 +33,15 @@ class Network:
     is_fixed  the network was traced for exactly the example's shapes and must not be run at others
     has_fast  `models/networks/<name>_fast.py` makes the same computation for OpenVINO: `build(is_exact)` gives the
               graph. Without it the graph is traced from the torch module
+    inputs    what the network is shown of the i-th picture of a clip, to learn how large its numbers get; None when it
+              cannot be quantised
     """
 
     name: str
     example: tuple[tuple[Shape, str], ...]
     is_fixed: bool = True
     has_fast: bool = False
+    inputs: Callable[[Picture, int], tuple[Array, ...]] | None = None
 
     def build(self) -> "nn.Module":
         """Return the torch module with its weights. Imports torch, so it may block for seconds. Raises ModelError."""
@@ -47,8 +52,9 @@ class Network:
         """Return a digest of the weights and of the source that makes a graph of them."""
         folder = Path(__file__).parent / "networks"
         digest = hashlib.sha256(checkpoint.checksum(self.name).encode())
-        for source in (folder / f"{self.name}.py", folder / "layers.py"):
-            digest.update(source.read_bytes())
+        for source in (f"{self.name}.py", "layers.py", f"{self.name}_fast.py", "subpixel.py"):
+            if (folder / source).is_file():
+                digest.update((folder / source).read_bytes())
         return digest.hexdigest()
 
 
@@ -66,24 +72,78 @@ class Runner(Protocol):
         ...
 
 
-def open_runner(network: Network, target: Target, backend: str = "auto", precision: str = "auto") -> Runner:
-    """Return the fastest way to run `network` on `target`, or the one asked for.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to run a network: a backend, and what it is told. None leaves precision or layout to the backend."""
 
-    backend "auto", "openvino", "torch"; precision "auto", "fp32", "bf16", "fp16". Measured on the CPU, OpenVINO is
-    3 to 4 times as fast as torch (docs/models.md), so it is the choice there and torch is the reference.
-    Raises ModelError when the device or the backend is not there.
+    backend: str
+    precision: str | None
+    layout: str | None
+
+
+def choose(target: Target, backend: str = "auto", precision: str = "auto", layout: str = "auto") -> Way:
+    """Return the way that is asked for, with the backend settled. Imports nothing heavy.
+
+    On a CPU OpenVINO is several times as fast as torch (docs/backends.md), so it is the choice there; elsewhere torch.
+    Raises ModelError when the backend is not here, or does not take that device, precision or layout.
     """
+    kind = device_kind(target.device)
+    if kind not in TORCH_DEVICES:
+        raise ModelError(f"device {target.device!r}: expected {', '.join(TORCH_DEVICES[:-1])} or {TORCH_DEVICES[-1]}")
     if backend == "auto":
-        backend = "openvino" if target.device == "cpu" else "torch"
-        if backend == "openvino" and importlib.util.find_spec("openvino") is None:
-            log.warning("openvino is not installed: %s runs on torch, several times slower", network.name)
-            backend = "torch"
-    if backend == "torch":
-        from models.torch_runner import TorchRunner  # late: it imports torch
+        backend = _fastest(kind, precision, layout)
+    known = BY_NAME[backend]
+    if (problem := missing(known, target.device)) is not None:
+        raise ModelError(f"backend={backend}: {problem}; or say backend=auto")
+    if precision not in ("auto", *known.takes(kind)):
+        raise ModelError(
+            f"backend={backend} takes precision={' or '.join(known.takes(kind))} on {kind}, not {precision}"
+        )
+    if layout != "auto" and not known.layouts:
+        others = " or ".join(one.name for one in BACKENDS if one.layouts)
+        raise ModelError(f"backend={backend} orders memory as it likes; layout={layout} is for backend={others}")
+    return Way(backend, None if precision == "auto" else precision, None if layout == "auto" else layout)
 
-        return TorchRunner(network, target, precision)
-    if importlib.util.find_spec("openvino") is None:
-        raise ModelError("backend openvino is not installed; run `pip install openvino`, or say backend=torch")
-    from models.openvino_runner import OpenVinoRunner  # late: openvino is optional
 
-    return OpenVinoRunner(network, target, precision)
+def _fastest(kind: str, precision: str, layout: str) -> str:
+    """Return the fastest backend that takes what is asked for."""
+    fastest = BY_NAME["openvino" if kind == "cpu" else "torch"]
+    if fastest.name == "torch" or layout != "auto" or precision not in ("auto", *fastest.takes(kind)):
+        return "torch"
+    if missing(fastest, kind) is not None:
+        log.warning("openvino is not installed: networks run on torch, several times slower; %s", fastest.install)
+        return "torch"
+    return fastest.name
+
+
+def open_runner(
+    network: Network,
+    target: Target,
+    backend: str = "auto",
+    precision: str = "auto",
+    layout: str = "auto",
+    calibration: Path | None = None,
+) -> Runner:
+    """Return the fastest way to run `network` on `target`, or the one asked for; may block for seconds.
+
+    backend      a name of `models.backends`, or "auto"
+    precision    "auto", "fp32", "bf16", "fp16", "int8"
+    layout       "auto", "channels_first", "channels_last"
+    calibration  clip whose pictures an int8 network is watched on; None for the sample clip
+    Raises ModelError when the device or the backend is not there, or they do not go together.
+    """
+    way = choose(target, backend, precision, layout)
+    if calibration is not None and (way.backend, way.precision) != ("openvino", "int8"):
+        raise ModelError(f"calibration={calibration} is for backend=openvino with precision=int8 only")
+    # imported late: each needs a package that takes seconds to import, or is optional
+    if way.backend == "openvino":
+        from models.openvino_runner import OpenVinoRunner
+
+        return OpenVinoRunner(network, target, way.precision, calibration)
+    if way.backend == "onnxruntime":
+        from models.onnx_runner import OnnxRunner
+
+        return OnnxRunner(network, target, way.precision)
+    from models.torch_runner import TorchRunner
+
+    return TorchRunner(network, target, way)

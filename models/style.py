@@ -9,16 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Card, Kind, Target
-from models.entry import BACKEND, PRECISION, Entry, Option, Values, described, number, one_of
+from models.entry import RUNNING, Entry, Option, Values, described, number, one_of, open_network
 from models.picture import mix, pad_to_multiple, resize
-from models.runner import Network, Runner, open_runner
+from models.runner import Network, Runner
 from stream.frame import Picture
 
 STYLES = 26
 MULTIPLE_PX = 4  # the network halves the size twice
 BATCH_AT_MOST = 4  # pictures; more would wait longer for each other than they gain
 LEAST_PX = 16  # a quarter of it is still larger than the reflection padding
-NETWORK = Network("style", (((1, 64, 96, 3), "uint8"), ((STYLES,), "float32")), is_fixed=False, has_fast=True)
+NETWORK = Network(
+    "style",
+    (((1, 64, 96, 3), "uint8"), ((STYLES,), "float32")),
+    is_fixed=False,
+    has_fast=True,
+    inputs=lambda picture, i: (padded(picture)[None], blend_weights(((i % STYLES, 1.0),))),  # every style in its turn
+)
 
 
 class Where(StrEnum):
@@ -56,8 +62,8 @@ class StyleModel:
         """Return several pictures of one size repainted, as one batch; the network keeps them apart."""
         height, width = images[0].shape[:2]
         size = max(round(height * self.scale), 1), max(round(width * self.scale), 1)
-        padded = [pad_to_multiple(resize(image, *size), MULTIPLE_PX, LEAST_PX) for image in images]
-        (painted,) = self._runner(padded[0][None] if len(padded) == 1 else np.stack(padded), self.style_weights)
+        shown = [padded(resize(image, *size)) for image in images]
+        (painted,) = self._runner(shown[0][None] if len(shown) == 1 else np.stack(shown), self.style_weights)
         crops = [np.ascontiguousarray(one[: size[0], : size[1]]) for one in painted]
         return [
             mix(image, resize(crop, height, width), self.strength) for image, crop in zip(images, crops, strict=True)
@@ -66,6 +72,11 @@ class StyleModel:
     def close(self) -> None:
         """Free the network."""
         self._runner.close()
+
+
+def padded(image: Picture) -> Picture:
+    """Return the picture as the network takes it: its sides multiples of 4 px, and no smaller than it can pad."""
+    return pad_to_multiple(image, MULTIPLE_PX, LEAST_PX)
 
 
 def read_blend(text: str) -> tuple[tuple[int, float], ...]:
@@ -95,8 +106,7 @@ OPTIONS = (
     Option("blend", "mix styles instead of the one named", "such as 2:0.3+12:0.7, styles 0..25", read_blend, None),
     Option("where", "which part is repainted", "all or background", one_of("all", "background"), "all"),
     Option("scale", "size the network works at, of the picture's", "a number 0.25..1", number(0.25, 1), 1.0),
-    BACKEND,
-    PRECISION,
+    *RUNNING,
 )
 
 # What each style looks like (our words, from looking at all 26 on two pictures), and a name for those worth one.
@@ -133,7 +143,7 @@ DEFAULT_STYLE = 0  # why: docs/models.md
 
 def _open(card: Card, target: Target, values: Values) -> StyleModel:
     blend = values["blend"] or ((style_number(card.name), 1.0),)
-    runner = open_runner(NETWORK, target, values["backend"], values["precision"])
+    runner = open_network(NETWORK, target, values)
     model = StyleModel(card, runner, blend_weights(blend), values)
     if target.device != "cpu":  # a processor is as busy with one picture; a GPU is not
         model.batch_key, model.max_batch = f"{card.name} {sorted(values.items(), key=str)}", BATCH_AT_MOST

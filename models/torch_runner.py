@@ -1,56 +1,89 @@
-"""Run a network with torch: the reference on the CPU, the default on CUDA."""
+"""Run a network with torch: eager (the reference on a CPU), compiled, as a CUDA graph, or by way of TensorRT."""
 
+import importlib.util
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.base import Target
-from models.runner import Array, Network
+from models.runner import Array, Network, Way
 from stream.errors import ModelError
 
 log = logging.getLogger(__name__)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _PINNED_AT_MOST = 8  # staging buffers kept; one per shape and direction, so two or three sizes of one network
+_RGB = 3
+EAGER = Way("torch", None, None)
+
+Outputs = Tensor | tuple[Tensor, ...]
 
 
 class TorchRunner:
-    """Eager torch. On CUDA everything is launched on the caller's current stream; only that stream is waited for."""
+    """Torch. On CUDA everything is launched on the caller's current stream; only that stream is waited for."""
 
-    def __init__(self, network: Network, target: Target, precision: str = "auto") -> None:
-        """Load `network` onto `target.device`. `target.threads` is process-wide in torch. Raises ModelError."""
+    def __init__(self, network: Network, target: Target, way: Way = EAGER) -> None:
+        """Load `network` onto `target.device`, in the way that `models.runner.choose` gave. Raises ModelError."""
         self.device = _device(target.device)
         is_cuda = self.device.type == "cuda"
-        self.precision = precision if precision != "auto" else ("fp16" if is_cuda else "fp32")
-        self.variant = f"torch {self.precision}" + (f" {target.device}" if is_cuda else "")
-        self._dtype = _DTYPES[self.precision]
-        if target.threads > 0 and not is_cuda:
-            torch.set_num_threads(target.threads)
-        self._module: torch.nn.Module | None = network.build().to(self.device, self._dtype)  # None when closed
+        self.precision = way.precision or ("fp16" if is_cuda else "fp32")
+        self.variant = " ".join([way.backend, self.precision, *([way.layout] if way.layout else [])])
+        self.variant += f" {target.device}" if self.device.type != "cpu" else ""
+        self._dtype = torch.float16 if self.precision == "int8" else _DTYPES[self.precision]
+        self._threads = target.threads if self.device.type == "cpu" else 0  # 0 leaves torch's own number
+        self._is_first = way.layout == "channels_first"
+        self._is_compiled = way.backend == "compile"
+        module = network.build().to(self.device, self._dtype)
+        if way.layout == "channels_last":
+            module = module.to(memory_format=torch.channels_last)
+        if self.precision == "int8":
+            from models.quantize import quantise_linear
+
+            quantise_linear(module, network.name)
+        self._run: Callable[..., Outputs] | None = _arranged(module, way.backend, self.device)  # None when closed
         self._pinned: dict[tuple[int | str, tuple[int, ...], torch.dtype], Tensor] = {}  # staging for CUDA copies
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run the network; float inputs are taken in the runner's precision, the results are copies."""
-        if self._module is None:
+        if self._run is None:
             raise ModelError(f"{self.variant}: called after close")
+        if self._threads and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)  # holds for this thread, so each lane keeps its own number
         with torch.inference_mode():
-            outputs = self._module(*(self._upload(i, array) for i, array in enumerate(inputs)))
+            uploaded = [self._upload(i, array) for i, array in enumerate(inputs)]
+            outputs = self._call(self._run, uploaded)
             return self._download(outputs if isinstance(outputs, tuple) else (outputs,))
 
     def close(self) -> None:
         """Let go of the weights and the buffers."""
-        self._module = None
+        self._run = None
         self._pinned.clear()
+
+    def _call(self, run: Callable[..., Outputs], inputs: list[Tensor]) -> Outputs:
+        if not self._is_compiled:
+            return run(*inputs)
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return run(*inputs)
+        except TorchDynamoException as error:  # the first call of a shape compiles
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(f"{self.variant}: torch.compile failed: {line}; say backend=torch") from error
 
     def _upload(self, index: int, array: Array) -> Tensor:
         host = torch.from_numpy(np.ascontiguousarray(array))
+        if self._is_first and host.ndim == 4 and host.shape[3] == _RGB:
+            # the same picture with its channels apart in memory; the network's own permute then finds them in order
+            host = host.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
         if self.device.type == "cuda":
             staged = self._staging(index, host)
             staged.copy_(host)
-            host = staged.to(self.device, non_blocking=True)
-        return host.to(self._dtype) if host.is_floating_point() else host
+            host = staged
+        on_device = host.to(self.device, non_blocking=True)
+        return on_device.to(self._dtype) if on_device.is_floating_point() else on_device
 
     def _download(self, outputs: tuple[Tensor, ...]) -> tuple[Array, ...]:
         results = [o.float() if o.is_floating_point() else o for o in outputs]
@@ -60,24 +93,60 @@ class TorchRunner:
                 host.copy_(result, non_blocking=True)
             torch.cuda.current_stream(self.device).synchronize()
             results = [host.clone() for host in staged]
-        return tuple(np.asarray(result.contiguous().numpy()) for result in results)
+        return tuple(np.asarray(result.contiguous().cpu().numpy()) for result in results)
 
     def _staging(self, index: int | str, like: Tensor) -> Tensor:
         key = (index, tuple(like.shape), like.dtype)
         if key not in self._pinned:
             if len(self._pinned) >= _PINNED_AT_MOST:
                 self._pinned.pop(next(iter(self._pinned)))
-            self._pinned[key] = torch.empty(like.shape, dtype=like.dtype, pin_memory=True)
+            self._pinned[key] = torch.empty_like(like, device="cpu", pin_memory=True)
         return self._pinned[key]
 
 
-def _device(name: str) -> torch.device:
+def _arranged(module: nn.Module, backend: str, device: torch.device) -> Callable[..., Outputs]:
+    """Return what is called instead of the module."""
+    if backend == "compile":
+        _check_compiler(device)
+        # dynamic=False: a graph for each shape. Beyond torch's limit of recompilations (8) it warns and runs eager
+        compiled: Callable[..., Outputs] = torch.compile(module, dynamic=False)
+        return compiled
+    if backend == "cudagraph":
+        from models.cuda_graph import GraphedModule
+
+        return GraphedModule(module)
+    if backend == "tensorrt":
+        from models.tensorrt_module import TensorRtModule
+
+        return TensorRtModule(module)
+    return module
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Raise ModelError when what inductor writes cannot be compiled here."""
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            raise ModelError("backend=compile needs Triton on CUDA: pip install triton; or say backend=torch")
+        return
+    from torch._inductor import cpp_builder, exc
+
     try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"device {name!r}: expected cpu or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ModelError(f"device {name!r}: expected cpu or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise ModelError(
+            "backend=compile needs a C++ compiler on a CPU: apt-get install g++ (or name one in CXX); "
+            "or say backend=torch"
+        ) from error
+
+
+def _device(name: str) -> torch.device:
+    """Return torch's device. Raises ModelError when it is not here."""
+    device = torch.device(name)
+    kind, index = device.type, device.index or 0
+    if kind == "cuda" and index >= torch.cuda.device_count():
         raise ModelError(f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices; use cpu")
+    if kind == "xpu" and index >= torch.xpu.device_count():
+        raise ModelError(f"device {name!r}: torch sees {torch.xpu.device_count()} XPU devices; use cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ModelError(f"device {name!r}: torch sees no Apple GPU; use cpu")
     return device

@@ -69,7 +69,10 @@ def test_registry_name_is_read(name, options):
         ("boxes/coco:size=400", "multiple of 32"),
         ("boxes/coco:score=0", "expected a number 0.05..1"),
         ("classify/imagenet:top=2.5", "whole number"),
-        ("mask/person:backend=tensorrt", "auto, openvino or torch"),
+        ("mask/person:backend=fastest", "auto, torch, compile, .* or tensorrt"),
+        ("mask/person:precision=int4", "fp16 or int8"),
+        ("mask/person:layout=last", "channels_first or channels_last"),
+        ("mask/person:calibration=no/such.mp4", "a video file"),
         ("my-package.x:Name", "no model"),
     ],
 )

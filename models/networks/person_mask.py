@@ -112,7 +112,8 @@ class MaskOfPicture(nn.Module):
         """Return `[1,256,256,1] uint8` (255 is person) from `[1,256,256,3] uint8 rgb`."""
         dtype = self.network.stem.weight.dtype
         mask: Tensor = self.network(image.permute(0, 3, 1, 2).to(dtype) * (1 / 255))
-        return (mask * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
+        # in float32: bf16 would round 255.5 to 256, which wraps to 0
+        return (mask.float() * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def build() -> nn.Module:

@@ -94,8 +94,9 @@ class StyleOnPicture(nn.Module):
         """Return `[1,H,W,3] uint8 rgb` from `[1,H,W,3] uint8 rgb` and `style_weights [26]`."""
         x = image.permute(0, 3, 1, 2).to(style_weights.dtype) * (1 / 255)
         painting: Tensor = self.network(x, style_weights)
-        # + 0.5: the cast to uint8 truncates. A painting lies in 0..1, so nothing can wrap.
-        return (painting * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
+        # + 0.5: the cast to uint8 truncates. A painting lies in 0..1, so nothing can wrap, in float32: bf16 would round
+        # 255.5 to 256, which is 0.
+        return (painting.float() * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def build() -> nn.Module:
