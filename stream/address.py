@@ -63,7 +63,7 @@ class SourceSpec:
     @property
     def is_live(self) -> bool:
         """Whether the pictures come from outside at their own time, so that a lost source is tried again."""
-        return self.kind in (SourceKind.CAMERA, SourceKind.RTSP, SourceKind.HTTP)
+        return self.kind in (SourceKind.CAMERA, SourceKind.RTSP, SourceKind.HTTP, SourceKind.BROWSER)
 
 
 def parse_source(text: str) -> SourceSpec:

@@ -196,6 +196,7 @@ class Attempt:
         self.opened_s: float | None = None  # None while opening
         self.packet_s: float | None = None  # when the last packet came; None before the first
         self.picture_s: float | None = None  # when the last picture was decoded; None before the first
+        self.waiting = ""  # what it waits for, when there is nobody to send pictures; "" otherwise
         self.is_idle = False  # waiting on purpose: for a recorded packet's time, or for the receiver
         self.error: SourceError | None = None  # why it ended; None when it just ended
         self.is_done = False
@@ -212,8 +213,20 @@ class Attempt:
         """Say that the source is open and what it declares; `track` when it has packets and `has_tap` asks for it."""
         if not self.stop.is_set():
             self._intake.opened(replace(media, fps=sane_fps(media.fps)), track)
-            self.opened_s = time.monotonic()
+            self.opened_s, self.picture_s = time.monotonic(), None
+            self.waiting, self.is_idle = "", False
             self._news.set()
+
+    def wait_for_sender(self, message: str) -> None:
+        """Say that nobody sends, and what to do; ends with the next `opened`."""
+        if not self.stop.is_set() and not self.waiting:
+            self.waiting, self.is_idle = message, True
+            self._news.set()
+
+    def seam(self) -> None:
+        """Say that what comes next has a clock of its own: another publisher."""
+        if not self.stop.is_set():
+            self._intake.seam(is_loop=False)
 
     @property
     def has_tap(self) -> bool:

@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from stream.intake import Reader
 
 
-def make_reader(spec: SourceSpec, fps: float | None, max_size: tuple[int, int] | None = None) -> "Reader | None":
-    """Return the reader for `spec`; None for a browser, whose frames are sent to us. Imports what it needs only."""
+def make_reader(spec: SourceSpec, fps: float | None, max_size: tuple[int, int] | None = None) -> "Reader":
+    """Return the reader for `spec`. Imports what it needs only."""
     if spec.kind is SourceKind.BROWSER:
-        return None
+        from stream.publisher import PublisherReader
+
+        return PublisherReader()
     if spec.kind is SourceKind.TEST:
         from stream.pattern import PatternReader
 

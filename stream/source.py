@@ -8,6 +8,7 @@ reader that hangs, and tries again. Importing this module imports no decoder.
 import atexit
 import itertools
 import logging
+import math
 import random
 import threading
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # numpy comes with these, and the command line should not wai
     from stream.frame import Frame
     from stream.intake import Attempt, Intake, Reader
     from stream.pool import BufferPool
+    from stream.publisher import PublisherReader
     from stream.tap import PacketTap
     from stream.timeline import Pace
 
@@ -59,7 +61,7 @@ class SourceState(StrEnum):
     RETRYING = "retrying"  # lost or refused; likely to come back by itself
     ERROR = "error"  # a person should look; a live source is tried again all the same
     FINISHED = "finished"  # the recording has ended, or the source was stopped
-    WAITING = "waiting"  # for a browser that publishes
+    WAITING = "waiting"  # for somebody who sends video
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Source:
     def __init__(
         self,
         spec: SourceSpec,
-        reader: "Reader | None",
+        reader: "Reader",
         intake: "Intake",
         *,
         loop: bool | int,
@@ -116,7 +118,7 @@ class Source:
         on_state: OnState | None,
     ) -> None:
         self.spec = spec
-        self._reader = reader  # None for a browser: its frames come over WebRTC
+        self._reader = reader
         self._intake = intake
         self._loop = loop
         self._open_timeout_s = open_timeout_s
@@ -125,12 +127,12 @@ class Source:
         self._on_state = on_state
         self._stop = threading.Event()
         self._news = threading.Event()  # set when the supervisor should look
-        self._thread: threading.Thread | None = None  # the supervisor; None before start and for a browser
+        self._thread: threading.Thread | None = None  # the supervisor; None before start
         self._reading: threading.Thread | None = None  # the reader of the current attempt; None between attempts
-        waits = reader is None
+        waits = spec.kind is SourceKind.BROWSER
         self._state = SourceState.WAITING if waits else SourceState.CONNECTING
         self._code: SourceCode | None = None
-        self._message = "no publisher yet, and this release cannot take one" if waits else f"opening {spec.display}"
+        self._message = "waiting for somebody to send video" if waits else f"opening {spec.display}"
         self._since_ns = intake.clock.now_ns()
         self._reconnects = self._stalls = 0
 
@@ -139,8 +141,6 @@ class Source:
         if self._thread is not None or self._stop.is_set():
             raise ConfigError(f"{self._intake.stream}: a source starts only once; open another one")
         log.info("%s: source %s: %s", self._intake.stream, self._state, self._message)
-        if self._reader is None:
-            return
         self._thread = threading.Thread(target=self._supervise, name=f"source-{self._intake.stream}", daemon=True)
         self._thread.start()
         atexit.register(self.stop)  # a daemon thread that the interpreter kills inside OpenCV's C++ aborts the process
@@ -153,6 +153,13 @@ class Source:
             self._to(SourceState.FINISHED, None, "stopped")
         elif threading.current_thread() not in (self._thread, self._reading):
             self._thread.join(timeout_s)
+
+    @property
+    def publisher(self) -> "PublisherReader | None":
+        """Who takes what is sent to this source; None for a source that fetches its pictures itself."""
+        from stream.publisher import PublisherReader
+
+        return self._reader if isinstance(self._reader, PublisherReader) else None
 
     def status(self) -> SourceStatus:
         """Return how the source is doing now."""
@@ -229,7 +236,6 @@ class Source:
         self._news.set()
 
     def _read_passes(self, attempt: "Attempt") -> None:
-        assert self._reader is not None
         for number in itertools.count(1):
             had = self._intake.counts.decoded
             self._reader.read(attempt)
@@ -248,7 +254,9 @@ class Source:
             self._news.wait(TICK_S)
             self._news.clear()
             is_done = attempt.is_done  # read before the stamps: a short file may run and end between two looks
-            if attempt.picture_s is not None:
+            if attempt.waiting:
+                self._to(SourceState.WAITING, None, attempt.waiting)
+            elif attempt.picture_s is not None:
                 self._note_flow(attempt)
             if is_done:
                 return
@@ -366,7 +374,7 @@ def open_source(
         Intake(stream, clock, emit, Wish(max_size, exact, fps), tap, pace, pool),
         loop=loop,
         open_timeout_s=open_timeout_s,
-        read_timeout_s=read_timeout_s,
+        read_timeout_s=math.inf if spec.kind is SourceKind.BROWSER else read_timeout_s,  # a publisher may pause
         stall_after_s=stall_after_s,
         on_state=on_state,
     )

@@ -175,7 +175,7 @@ def test_name_that_is_taken_is_refused_before_anything_is_opened(
     ("source", "options", "says"),
     [
         ("gone.mp4", "", "gone.mp4: there is no such file"),
-        ("browser", "--no-models", "nothing came to record; no publisher yet"),
+        ("browser", "--no-models", "nothing came to record; waiting for somebody to send video"),
         ("notes.mp4", "--no-models", "nothing came to record; notes.mp4: not a video this program can read"),
         ("test:", "--seconds 0", "--seconds 0 is not allowed; it must be 0.1 to 10000000"),
         ("test:", "--seconds nan", "--seconds nan is not allowed"),

@@ -298,12 +298,10 @@ def test_a_running_source_does_not_keep_the_process_alive() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_browser_waits_for_a_publisher() -> None:
+def test_a_browser_waits_for_a_publisher_and_says_what_to_do() -> None:
     with Player("browser") as player:
-        status = player.source.status()
-        assert status.state is SourceState.WAITING
-        assert "no publisher yet" in status.message
-        assert source_threads() == []
+        player.wait(lambda player: "share a camera" in player.source.status().message)
+        assert player.source.status().state is SourceState.WAITING
 
 
 def test_a_status_is_plain_values_for_the_api() -> None:
