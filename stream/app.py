@@ -45,7 +45,7 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     pipeline = Pipeline(device, clock, costs)
     lag = LoopLag(clock)
     streams = {s.name: LiveStream(stream_parts(s, device, clock), pipeline, device, clock) for s in config.streams}
-    server = Server(streams, lag, device_text(device), is_loopback=is_loopback(config.host))
+    server = Server(streams, lag, device_text(device), clock, is_loopback=is_loopback(config.host))
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -99,7 +99,7 @@ async def _stop(runner: web.AppRunner, server: Server, streams: dict[str, LiveSt
     """Close viewers, streams and the port; gives up on what hangs, so that Ctrl-C always ends the program."""
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
-            await server.viewers.close_all()  # from here on nobody new is let in
+            await server.sessions.close_all()  # from here on nobody new is let in
             await asyncio.gather(*(stream.stop() for stream in streams.values()))
             await runner.cleanup()
     except TimeoutError:

@@ -19,6 +19,7 @@ from stream.inflow import DOWNSTREAM, NO_TERMS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.pool import BufferPool
 from stream.promise import ask, describe
+from stream.publisher import PublisherReader
 from stream.run import RunInfo, RunLog
 from stream.source import Source, SourceState, SourceStatus
 from stream.stage import StageState
@@ -174,6 +175,11 @@ class LiveStream:
 
     def source_status(self) -> SourceStatus:
         return self._source.status()
+
+    @property
+    def publisher(self) -> PublisherReader | None:
+        """Who takes what is sent to this stream; None when its source fetches its pictures itself."""
+        return self._source.publisher
 
     def stage_states(self) -> dict[str, StageState]:
         """Return the stages by name; empty until the models are warm."""

@@ -7,17 +7,23 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from stream import __version__
+from stream.clock import Clock
 from stream.errors import ProtocolError
 from stream.lag import LoopLag
 from stream.live import LiveStream
 from stream.metrics import Metrics
+from stream.sessions import Session, Sessions, trickle
 from stream.source import SourceState
-from stream.webrtc import RETRY_AFTER_S, Session, Viewers
+from stream.webrtc import VIEWER, check_player, open_viewer
+from stream.whip import PUBLISHER, check_publisher, open_publisher
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PAGE = Path(__file__).parent / "page"
 BODY_LIMIT_BYTES = 64 * 1024  # a browser's offer with every codec is about 8 KB
+RETRY_AFTER_S = 2
+SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"  # RFC 8866, RFC 8840
+ROLES = {"whep": VIEWER, "whip": PUBLISHER}
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'self'",
@@ -35,12 +41,19 @@ class Server:
     """
 
     def __init__(
-        self, streams: dict[str, LiveStream], lag: LoopLag, device_text: str, *, is_loopback: bool = True
+        self,
+        streams: dict[str, LiveStream],
+        lag: LoopLag,
+        device_text: str,
+        clock: Clock,
+        *,
+        is_loopback: bool = True,
     ) -> None:
-        self.viewers = Viewers()
+        self.sessions = Sessions()
         self._is_loopback = is_loopback
         self._streams = streams
         self._lag = lag
+        self._clock = clock
         self._device_text = device_text
         self._metrics = Metrics(streams, lag)
 
@@ -56,7 +69,11 @@ class Server:
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._get_metrics),
                 web.post("/whep/{stream}", self._whep_open),
-                web.delete("/whep/{stream}/{session}", self._whep_close),
+                web.post("/whip/{stream}", self._whip_open),
+                web.get("/{protocol:whep|whip}/{stream}", self._endpoint),
+                web.options("/{protocol:whep|whip}/{stream}", self._endpoint_options),
+                web.patch("/{protocol:whep|whip}/{stream}/{session}", self._session_trickle),
+                web.delete("/{protocol:whep|whip}/{stream}/{session}", self._session_close),
                 web.static("/page", PAGE),
             ]
         )
@@ -90,7 +107,7 @@ class Server:
                 "version": __version__,
                 "device": self._device_text,
                 "loop_lag_ms": self._lag.lag_ms.summary(),
-                "sessions": self.viewers.count(),
+                "sessions": self.sessions.count(),
                 "streams": [stream.status() for stream in self._streams.values()],
             }
         )
@@ -111,27 +128,53 @@ class Server:
     async def _get_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    # WHEP (draft-ietf-wish-whep section 4)
+    # WHEP (draft-ietf-wish-whep section 4) and WHIP (RFC 9725 section 4)
 
     async def _whep_open(self, request: web.Request) -> web.Response:
-        stream = self._stream(request)
-        if request.content_type != "application/sdp":
-            raise ProtocolError(f"the body must be application/sdp, not {request.content_type}", 415)
+        stream, offer = self._stream(request), await _read_text(request, SDP)
         broadcast, why_not = stream.broadcast, stream.why_no_pictures()
         if broadcast is None or why_not is not None:
             is_starting = stream.source_status().state in (SourceState.CONNECTING, SourceState.RUNNING)
             raise ProtocolError(why_not or "not ready", 503 if is_starting else 409)
-        try:
-            offer = (await request.read()).decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ProtocolError("the body is not UTF-8 text", 400) from error
-        session, answer = await self.viewers.open(stream.name, broadcast, offer)
-        headers = {"Location": _location(session), "Content-Type": "application/sdp"}
-        return web.Response(status=201, text=answer, headers=headers)
+        check_player(offer)
+        return _created(*await self.sessions.open(lambda: open_viewer(stream.name, broadcast, offer)))
 
-    async def _whep_close(self, request: web.Request) -> web.Response:
-        await self.viewers.close(request.match_info["session"], request.match_info["stream"])
+    async def _whip_open(self, request: web.Request) -> web.Response:
+        """Let somebody send video; the last one who did is sent away: a page that was reloaded is somebody new."""
+        stream, offer = self._stream(request), await _read_text(request, SDP)
+        reader = stream.publisher
+        if reader is None:
+            raise ProtocolError(
+                f"stream {stream.name} has a source of its own; publish to one with source browser", 409
+            )
+        check_publisher(offer)
+        opened = await self.sessions.open(lambda: open_publisher(stream.name, reader, self._clock, offer))
+        for other in self.sessions.of(stream.name, PUBLISHER):
+            if other is not opened[0]:
+                await self.sessions.end(other, "another publisher came")
+        return _created(*opened)
+
+    async def _endpoint(self, request: web.Request) -> web.Response:
+        """Answer GET and HEAD: there is nothing to see, and no error either (RFC 9725 section 4.2)."""
+        self._stream(request)
+        return web.Response(status=204)
+
+    async def _endpoint_options(self, request: web.Request) -> web.Response:
+        self._stream(request)
+        return web.Response(headers={"Accept-Post": SDP, "Allow": "GET, HEAD, OPTIONS, POST"})
+
+    async def _session_trickle(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        await trickle(session, await _read_text(request, FRAGMENT))
+        return web.Response(status=204)
+
+    async def _session_close(self, request: web.Request) -> web.Response:
+        await self.sessions.end(self._session(request), "left")
         return web.Response(status=200)
+
+    def _session(self, request: web.Request) -> Session:
+        found = request.match_info
+        return self.sessions.find(found["session"], found["stream"], ROLES[found["protocol"]])
 
     def _stream(self, request: web.Request) -> LiveStream:
         name = request.match_info["stream"]
@@ -140,8 +183,20 @@ class Server:
         return self._streams[name]
 
 
-def _location(session: Session) -> str:
-    return f"/whep/{session.stream}/{session.id}"
+async def _read_text(request: web.Request, content_type: str) -> str:
+    """Return the body as text. Raises ProtocolError for another type, or for what is no text."""
+    if request.content_type != content_type:
+        raise ProtocolError(f"the body must be {content_type}, not {request.content_type}", 415)
+    try:
+        return (await request.read()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProtocolError("the body is not UTF-8 text", 400) from error
+
+
+def _created(session: Session, answer: str) -> web.Response:
+    protocol = next(name for name, role in ROLES.items() if role == session.role)
+    headers = {"Location": f"/{protocol}/{session.stream}/{session.id}", "Content-Type": SDP}
+    return web.Response(status=201, text=answer, headers=headers)
 
 
 def _has_no_source(stream: LiveStream) -> bool:

@@ -39,7 +39,7 @@ class Site:
         self.device = CpuDevice(self.clock)
         self.pipeline = Pipeline(self.device, self.clock)
         self.streams: dict[str, LiveStream] = {}
-        self.server = Server(self.streams, LoopLag(self.clock), "CPU")
+        self.server = Server(self.streams, LoopLag(self.clock), "CPU", self.clock)
         self.client = TestClient(TestServer(self.server.app()))
 
     async def add(
@@ -71,7 +71,7 @@ class Site:
                 await feed.next()
 
     async def close(self) -> None:
-        await self.server.viewers.close_all()
+        await self.server.sessions.close_all()
         await asyncio.gather(*(stream.stop() for stream in self.streams.values()))
         await self.client.close()
         self.device.close()
@@ -126,7 +126,7 @@ async def test_a_browser_stream_without_a_publisher_answers_409(site: Site) -> N
     answer = await site.post_offer("cam", "v=0")
     assert answer.status == 409
     assert "Retry-After" in answer.headers
-    assert "no publisher" in (await answer.json())["error"]
+    assert "waiting for somebody to send video" in (await answer.json())["error"]
     assert (await site.client.get("/readyz")).status == 200  # nothing is warming
 
 

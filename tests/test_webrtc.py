@@ -9,7 +9,9 @@ from stream.broadcast import Broadcast
 from stream.clock import MonotonicClock
 from stream.compose import Composer
 from stream.errors import ProtocolError
-from stream.webrtc import Viewers
+from stream.offer import negotiated_codec
+from stream.sessions import Session, Sessions
+from stream.webrtc import VIEWER, check_player, open_viewer
 from tests.fakes import make_frame
 
 
@@ -55,12 +57,17 @@ class Player:
             return [(await track.recv()).to_ndarray(format="rgb24") for _ in range(count)]
 
 
+async def join(sessions: Sessions, broadcast: Broadcast, offer: str) -> tuple[Session, str]:
+    check_player(offer)
+    return await sessions.open(lambda: open_viewer("s", broadcast, offer))
+
+
 @pytest.mark.parametrize("codec", ["H264", "VP8"])
 async def test_a_viewer_sees_the_picture_in_the_codec_it_offers(broadcast: Broadcast, codec: str) -> None:
-    viewers, player = Viewers(), Player(codec)
-    session, answer = await viewers.open("s", broadcast, await player.offer())
+    viewers, player = Sessions(), Player(codec)
+    _, answer = await join(viewers, broadcast, await player.offer())
     assert "a=sendonly" in answer and "a=candidate" in answer
-    assert session.feed.codec == codec
+    assert negotiated_codec(answer) == codec
     pictures = await player.play(answer, 10)
     assert np.abs(pictures[-1].astype(int).mean((0, 1)) - (32, 160, 96)).max() < 10
     await viewers.close_all()
@@ -68,17 +75,17 @@ async def test_a_viewer_sees_the_picture_in_the_codec_it_offers(broadcast: Broad
 
 
 async def test_h264_is_chosen_when_both_are_offered(broadcast: Broadcast) -> None:
-    viewers, player = Viewers(), Player()
-    session, _ = await viewers.open("s", broadcast, await player.offer())
-    assert session.feed.codec == "H264"
+    viewers, player = Sessions(), Player()
+    _, answer = await join(viewers, broadcast, await player.offer())
+    assert negotiated_codec(answer) == "H264"
     await viewers.close_all()
     await player.connection.close()
 
 
 async def test_a_second_viewer_starts_on_the_running_stream(broadcast: Broadcast) -> None:
-    viewers, first, second = Viewers(), Player(), Player()
+    viewers, first, second = Sessions(), Player(), Player()
     for player in (first, second):
-        _, answer = await viewers.open("s", broadcast, await player.offer())
+        _, answer = await join(viewers, broadcast, await player.offer())
         await player.play(answer, 3)
     assert viewers.count() == 2
     async with asyncio.timeout(20):
@@ -91,21 +98,22 @@ async def test_a_second_viewer_starts_on_the_running_stream(broadcast: Broadcast
 
 
 async def test_ending_a_session_frees_it_once(broadcast: Broadcast) -> None:
-    viewers, player = Viewers(), Player()
-    session, _ = await viewers.open("s", broadcast, await player.offer())
+    viewers, player = Sessions(), Player()
+    session, _ = await join(viewers, broadcast, await player.offer())
     with pytest.raises(ProtocolError) as wrong_stream:
-        await viewers.close(session.id, "other")
-    await viewers.close(session.id, "s")
+        viewers.find(session.id, "other", VIEWER)
+    for _ in range(2):
+        await viewers.end(session, "left")
     with pytest.raises(ProtocolError) as again:
-        await viewers.close(session.id, "s")
+        viewers.find(session.id, "s", VIEWER)
     assert (wrong_stream.value.status, again.value.status) == (404, 404)
     assert broadcast.viewer_count() == 0
     await player.connection.close()
 
 
 async def test_a_viewer_that_never_connects_gets_no_packets_and_holds_no_frames(broadcast: Broadcast) -> None:
-    viewers, player = Viewers(), Player()
-    await viewers.open("s", broadcast, await player.offer())
+    viewers, player = Sessions(), Player()
+    await join(viewers, broadcast, await player.offer())
     await asyncio.sleep(0.5)
     assert broadcast.viewer_count() == 0
     assert broadcast.codecs == frozenset()
@@ -114,11 +122,11 @@ async def test_a_viewer_that_never_connects_gets_no_packets_and_holds_no_frames(
 
 
 async def test_nobody_is_let_in_while_the_server_stops(broadcast: Broadcast) -> None:
-    viewers, player = Viewers(), Player()
+    viewers, player = Sessions(), Player()
     offer = await player.offer()
     await viewers.close_all()
     with pytest.raises(ProtocolError) as caught:
-        await viewers.open("s", broadcast, offer)
+        await join(viewers, broadcast, offer)
     assert caught.value.status == 503
     await player.connection.close()
 
@@ -126,10 +134,10 @@ async def test_nobody_is_let_in_while_the_server_stops(broadcast: Broadcast) -> 
 async def test_the_limit_of_viewers_holds_for_offers_at_the_same_time(
     broadcast: Broadcast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.webrtc.MAX_SESSIONS", 2)
-    viewers, players = Viewers(), [Player() for _ in range(5)]
+    monkeypatch.setattr("stream.sessions.MAX_SESSIONS", 2)
+    viewers, players = Sessions(), [Player() for _ in range(5)]
     offers = [await player.offer() for player in players]
-    found = await asyncio.gather(*(viewers.open("s", broadcast, offer) for offer in offers), return_exceptions=True)
+    found = await asyncio.gather(*(join(viewers, broadcast, offer) for offer in offers), return_exceptions=True)
     assert sum(isinstance(one, ProtocolError) and one.status == 503 for one in found) == 3
     assert viewers.count() == 2
     await viewers.close_all()
@@ -138,8 +146,8 @@ async def test_the_limit_of_viewers_holds_for_offers_at_the_same_time(
 
 
 async def test_a_viewer_that_goes_away_is_removed(broadcast: Broadcast) -> None:
-    viewers, player = Viewers(), Player()
-    _, answer = await viewers.open("s", broadcast, await player.offer())
+    viewers, player = Sessions(), Player()
+    _, answer = await join(viewers, broadcast, await player.offer())
     await player.play(answer, 2)
     await player.connection.close()
     async with asyncio.timeout(35):
@@ -178,8 +186,8 @@ GOOD_HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
     ],
 )
 async def test_an_offer_that_cannot_be_used_says_why(broadcast: Broadcast, offer: str, status: int) -> None:
-    viewers = Viewers()
+    viewers = Sessions()
     with pytest.raises(ProtocolError) as caught:
-        await viewers.open("s", broadcast, offer)
+        await join(viewers, broadcast, offer)
     assert caught.value.status == status
     assert viewers.count() == broadcast.viewer_count() == 0
