@@ -111,7 +111,7 @@ class _Decoding:
         self._attempt = attempt
         self._publication = publication
         self._decoder = _open(publication.codec)
-        self._converter = Converter()
+        self._converter = Converter(attempt.pool)
         self._arrived_ns: dict[int, int] = {}  # by timestamp, of the frames that are in the decoder
         self._has_begun = False
 
