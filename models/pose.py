@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Card, Kind, Target
-from models.entry import BACKEND, PRECISION, Entry, Option, Values, described, number, one_of
+from models.entry import RUNNING, Entry, Option, Values, described, number, one_of, open_network
 from models.picture import resize
-from models.runner import Array, Network, Runner, open_runner
+from models.runner import Array, Network, Runner
 from stream.frame import Picture
 from stream.results import Results
 
@@ -16,7 +16,11 @@ SIZE_PX = 192
 CELLS = 48  # rows and columns of the heads
 SOFTENING_CELLS = 1.8  # added to a distance before dividing by it; the publisher's constant
 SURE_JOINTS = 5  # a person is there when this many joints, the best ones, have the score on average
-NETWORK = Network("pose", (((1, SIZE_PX, SIZE_PX, 3), "uint8"),))
+NETWORK = Network(
+    "pose",
+    (((1, SIZE_PX, SIZE_PX, 3), "uint8"),),
+    inputs=lambda picture, i: (cut(picture, whole(*picture.shape[:2]))[None],),
+)
 
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
 TORSO = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
@@ -155,13 +159,12 @@ OPTIONS = (
         one_of("on", "off"),
         "on",
     ),
-    BACKEND,
-    PRECISION,
+    *RUNNING,
 )
 
 
 def _open(card: Card, target: Target, values: Values) -> PoseModel:
-    return PoseModel(card, open_runner(NETWORK, target, values["backend"], values["precision"]), values)
+    return PoseModel(card, open_network(NETWORK, target, values), values)
 
 
 def entries() -> tuple[Entry, ...]:

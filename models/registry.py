@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from models import boxes, classify, person_mask, pose, style
+from models import boxes, classify, faces, person_mask, pose, style
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
@@ -47,6 +47,7 @@ OURS = (
     style,
     person_mask,
     pose,
+    faces,
     boxes,
     classify,
 )  # each has `entries()`

@@ -31,6 +31,7 @@ class Network:
 
     example   (shape, dtype) of each input, enough to trace the network
     is_fixed  the network was traced for exactly the example's shapes and must not be run at others
+    part      where the module and its weights hold several networks, which one: `build(part)`; "" when it is only one
     has_fast  `models/networks/<name>_fast.py` makes the same computation for OpenVINO: `build(is_exact)` gives the
               graph. Without it the graph is traced from the torch module
     inputs    what the network is shown of the i-th picture of a clip, to learn how large its numbers get; None when it
@@ -42,16 +43,18 @@ class Network:
     is_fixed: bool = True
     has_fast: bool = False
     inputs: Callable[[Picture, int], tuple[Array, ...]] | None = None
+    part: str = ""
 
     def build(self) -> "nn.Module":
         """Return the torch module with its weights. Imports torch, so it may block for seconds. Raises ModelError."""
-        module: nn.Module = importlib.import_module(f"models.networks.{self.name}").build()
+        found = importlib.import_module(f"models.networks.{self.name}")
+        module: nn.Module = found.build(self.part) if self.part else found.build()
         return module
 
     def version(self) -> str:
         """Return a digest of the weights and of the source that makes a graph of them."""
         folder = Path(__file__).parent / "networks"
-        digest = hashlib.sha256(checkpoint.checksum(self.name).encode())
+        digest = hashlib.sha256(checkpoint.checksum(self.name).encode() + self.part.encode())
         for source in (f"{self.name}.py", "layers.py", f"{self.name}_fast.py", "subpixel.py"):
             if (folder / source).is_file():
                 digest.update((folder / source).read_bytes())

@@ -68,7 +68,7 @@ def test_tensors_that_do_not_fit_are_named(folder, tensors, message):
         checkpoint.load_into(nn.Linear(3, 2), "tiny")
 
 
-@pytest.mark.parametrize("name", ["style", "person_mask", "boxes", "classify", "pose"])
+@pytest.mark.parametrize("name", ["style", "person_mask", "boxes", "classify", "pose", "faces"])
 def test_committed_weights_have_their_checksum(name):
     assert hashlib.sha256(checkpoint.path(name).read_bytes()).hexdigest() == checkpoint.checksum(name)
 

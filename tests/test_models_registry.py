@@ -30,6 +30,7 @@ def test_recognizers_say_what_they_give():
         "boxes/coco": {"boxes"},
         "classify/imagenet": {"classes"},
         "pose/person": {"keypoints"},
+        "faces": {"boxes", "keypoints"},
     }
 
 

@@ -35,6 +35,11 @@ def people_of(name: str) -> np.ndarray:
     return np.ascontiguousarray(picture(name)[top : top + 192, left : left + 192])
 
 
+def noise_parts(size_px: int) -> np.ndarray:
+    """Return two parts of noise, `[2,size,size,3] uint8`."""
+    return np.random.default_rng(5).integers(0, 256, (2, size_px, size_px, 3), np.uint8)
+
+
 def answers(name: str, file: str = "answers") -> np.ndarray:
     """Return what the originals answered, kept by make_golden.py (answers) or make_people.py (people)."""
     with np.load(FOLDER / f"{file}.npz") as kept:
