@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from stream.errors import ModelError
+from models.picture import resize
+from stream.errors import ModelError, StillError
 from stream.frame import Picture
+from stream.still import read_still
 
 T = TypeVar("T")
 
 DATA = Path(__file__).parent / "data"
 SHIPPED = DATA / "labelled"
 LARGEST_PX = 1280  # longer side of a picture that is looked at; larger ones are decoded reduced
-MAX_PIXELS = 7680 * 4320  # of a picture once reduced by its decoder, as for video: 8K
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 CIFAR = "cifar10:"
 _NAMED_AT_MOST = 5  # unknown folders listed in a message
 
@@ -86,21 +86,14 @@ def open_data(where: str, labels: Sequence[str] | None, limit: int) -> Data:
 
 
 def read_picture(path: Path) -> Picture:
-    """Return a picture upright, `[H,W,3] uint8 rgb`, at most LARGEST_PX wide and high.
-
-    Raises ModelError for a file that is no picture, and before memory is spent for one of too many pixels.
-    """
+    """Return a picture upright, `[H,W,3] uint8 rgb`, at most LARGEST_PX wide and high. Raises ModelError."""
     try:
-        with Image.open(path) as opened:
-            opened.draft("RGB", (LARGEST_PX, LARGEST_PX))  # a JPEG is decoded at 1/2, 1/4 or 1/8
-            width, height = opened.size
-            if width * height > MAX_PIXELS:
-                raise ModelError(f"{path}: expected a picture of 8K at most, got {width}x{height}")
-            upright = ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ModelError(f"{path}: expected a picture, got a file that cannot be read as one ({error})") from error
-    upright.thumbnail((LARGEST_PX, LARGEST_PX))
-    return np.array(upright)
+        picture = read_still(path, (LARGEST_PX, LARGEST_PX))
+    except StillError as error:
+        raise ModelError(f"{path}: expected a picture: {error}") from error
+    scale = min(1.0, LARGEST_PX / max(picture.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    return resize(picture, height, width)
 
 
 def _plain(root: Path, limit: int) -> Data:
