@@ -76,7 +76,7 @@ def measured(name: str) -> tuple[Rung, ...]:
     for option, quality in QUALITIES.get(family(name), _none)(parsed).items():
         key, _, value = option.partition("=")
         if key not in given:
-            rungs.append(Rung(_named(parsed, given | {key: value}), quality))
+            rungs.append(Rung(spelled(parsed, given | {key: value}), quality))
     return tuple(rungs)
 
 
@@ -113,9 +113,9 @@ def _own(parsed: ParsedName, code: Callable[..., object], kind: Kind | None) -> 
         options, quality = _checked(parsed.text, item)
         if quality >= least:
             raise ModelError(f"{parsed.text}: ladder: expected less than {least:g}, got {_short(item)}")
-        wanted = dict(parse(f"{_named(parsed, {})}:{options}", kind).options)
+        wanted = dict(parse(f"{spelled(parsed, {})}:{options}", kind).options)
         if given | wanted == wanted | given != given:
-            rungs.append(Rung(_named(parsed, given | wanted), quality))
+            rungs.append(Rung(spelled(parsed, given | wanted), quality))
         least = quality
     return tuple(rungs)
 
@@ -129,7 +129,8 @@ def _checked(name: str, item: Any) -> tuple[str, float]:
     raise ModelError(f"{name}: {EXPECTED}, got {_short(item)}")
 
 
-def _named(parsed: ParsedName, options: Mapping[str, str]) -> str:
+def spelled(parsed: ParsedName, options: Mapping[str, str]) -> str:
+    """Return the name a person would type for a model with these options instead of its own."""
     head = f"{parsed.where}:{parsed.attribute}" if parsed.attribute else parsed.where
     return head + (":" + ",".join(f"{key}={value}" for key, value in options.items()) if options else "")
 
