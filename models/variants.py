@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from models.backends import BACKENDS, Backend, missing
+from models.backends import BACKENDS, LAYOUTS, Backend, device_kind, missing
 from models.base import Kind
 from models.ladder import ladder, measured, spelled
 from models.registry import ParsedName, cards, code_of, parse
@@ -130,8 +130,12 @@ def _ways(parsed: ParsedName, device: str) -> list[Offered]:
 
 
 def _options(backend: Backend, device: str) -> list[dict[str, str]]:
-    """Return the options that ask for each way to run with a backend."""
-    return [{"backend": backend.name, "precision": precision} for precision in backend.precisions]
+    """Return the options that ask for each way to run with a backend, with and without a word on the layout."""
+    precisions = backend.takes(device_kind(device)) or backend.precisions
+    ways = [{"backend": backend.name, "precision": precision} for precision in precisions]
+    if backend.layouts:
+        ways += [{**way, "layout": layout} for way in ways for layout in LAYOUTS]
+    return ways
 
 
 def _way(name: str, label: str) -> Offered:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models import variants
-from models.backends import BACKENDS, Backend
+from models.backends import BACKENDS, LAYOUTS, Backend
 from models.base import Kind
 from models.variants import Role, kind_of, offered, same_work
 from stream.errors import ModelError
@@ -43,7 +43,9 @@ def test_all_has_every_backend_in_every_number_format(monkeypatch: pytest.Monkey
     names = {one.name for one in offered("boxes/coco", words=["all"])}
     for backend in BACKENDS:
         for precision in backend.precisions:
-            assert any(f"backend={backend.name},precision={precision}" in name for name in names), backend.name
+            way = f"boxes/coco:backend={backend.name},precision={precision}"
+            assert way in names
+            assert all((f"{way},layout={layout}" in names) == backend.layouts for layout in LAYOUTS)
     assert "boxes/coco:size=320" in names
 
 
@@ -69,6 +71,7 @@ def test_a_way_that_the_model_does_not_take_says_so(monkeypatch: pytest.MonkeyPa
     odd = Backend("swift", "json", "pip install swift", ("cpu",), ("fp32",), "made up")
     monkeypatch.setattr(variants, "BACKENDS", (odd,))
     [found] = [one for one in offered("mask/person", words=["all"]) if one.role is Role.WAY]
+    assert found.label == "swift fp32"
     assert found.why_not is not None and "backend='swift' is not allowed" in found.why_not
 
 
