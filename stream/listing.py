@@ -20,7 +20,7 @@ FORMS = (
     ("holiday/", "a folder of pictures, in the order of their names"),
     ("sample:", "the clip that comes with the program: twelve seconds, for a first look without a camera"),
     ("test:640x360@30", "a moving test pattern with the frame number in it; test: alone will do"),
-    ("browser", "what somebody sends over WHIP: OBS, GStreamer, a web page"),
+    ("browser", "what is sent over WHIP: a camera or screen from the page, OBS, GStreamer"),
 )
 
 _STYLES = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}

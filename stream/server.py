@@ -26,7 +26,7 @@ SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"  # RFC 8866
 ROLES = {"whep": VIEWER, "whip": PUBLISHER}
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'self'",
+    "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; base-uri 'none'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",

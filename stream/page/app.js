@@ -8,6 +8,7 @@ import { ms } from "/page/numbers.js";
 import { showOverlay } from "/page/overlay.js";
 import { showAccount, showBrowser, showStages, showTiles } from "/page/panel.js";
 import { Player } from "/page/player.js";
+import { Sharing } from "/page/sharing.js";
 import { StreamsPoll } from "/page/streams.js";
 import { overlayFor, stateWords, trouble } from "/page/texts.js";
 
@@ -22,6 +23,7 @@ const page = {
 };
 
 const player = new Player(byId("video"), { headers: authorization, onChange: refresh });
+const sharing = new Sharing({ headers: authorization, onChange: refresh });
 const poll = new StreamsPoll({ onAnswer: answered, onFailure: failed, headers: authorization });
 
 function authorization() {
@@ -71,6 +73,7 @@ function showNumbers(stream) {
   const isOld = page.server.state !== "up" || stream?.source?.state !== "running"; // numbers of before, shown as such
   for (const id of ["panel", "budget", "stages-card"]) byId(id).classList.toggle("is-old", isOld);
   showCaption(stream);
+  sharing.show(page.server.state === "up" ? stream : null);
   showStages(stream);
   if (!hasNumbers) return;
   const history = page.histories.get(stream.name);
@@ -134,6 +137,7 @@ function refresh() {
   const view = {
     server: page.server,
     stream: selected(),
+    isSharing: sharing.isSharing(selected()?.name),
     wanted: page.wanted,
     streamCount: page.status?.streams.length ?? 0,
     player: { phase: player.phase, failure: player.failure, hasSession: player.session !== null },
@@ -153,6 +157,7 @@ function toggleFullscreen() {
 }
 
 function act() {
+  if (selected()?.source?.state === "waiting") return sharing.share("camera");
   if (player.phase === "tap") return player.tap();
   poll.askNow();
   player.retryNow();
@@ -177,7 +182,10 @@ window.addEventListener("hashchange", () => {
 });
 window.addEventListener("online", () => poll.askNow());
 window.addEventListener("resize", () => showNumbers(selected()));
-window.addEventListener("pagehide", () => player.leave());
+window.addEventListener("pagehide", () => {
+  player.leave();
+  sharing.stop();
+});
 window.addEventListener("pageshow", (event) => event.persisted && steer()); // back from the browser's page cache
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") poll.askNow(); // timers of hidden tabs run late
@@ -195,6 +203,9 @@ window.livelens = {
   },
   get connection() {
     return player.connection;
+  },
+  get sharing() {
+    return sharing.phase;
   },
   get server() {
     return page.server.state;

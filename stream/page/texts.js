@@ -135,7 +135,8 @@ export function slowestStep(steps = {}) {
 /**
  * What lies over the video, or null when the picture speaks for itself.
  * `clock` is the part that changes every second, kept apart so that screen readers are told once.
- * @param {{server: Object, stream: ?Object, wanted: ?string, streamCount: number, player: Object, silenceMs: ?number, now: number}} view
+ * @param {{server: Object, stream: ?Object, wanted: ?string, streamCount: number, isSharing: boolean, player: Object,
+ *   silenceMs: ?number, now: number}} view
  * @returns {?{kind: string, title: string, detail: string, clock?: string, action?: string, isBusy?: boolean}}
  */
 export function overlayFor(view) {
@@ -197,7 +198,7 @@ function nextTry(retryAt, attempt, now) {
   return left > 0 ? `Next try in ${left} s (attempt ${attempt + 1})` : `Trying now (attempt ${attempt + 1})`;
 }
 
-function streamProblem({ stream, wanted, streamCount }) {
+function streamProblem({ stream, wanted, streamCount, isSharing }) {
   if (streamCount === 0)
     return {
       kind: "none",
@@ -212,7 +213,9 @@ function streamProblem({ stream, wanted, streamCount }) {
       detail: "It may have been removed or renamed. Choose one of the streams of this server.",
     };
   if (!stream) return { kind: "choose", title: "Choose a stream", detail: "" };
-  return sourceProblem(stream);
+  const problem = sourceProblem(stream);
+  const isComing = isSharing && stream.source?.state === "waiting";
+  return isComing ? { kind: "source", title: "Sending your video", detail: "", isBusy: true } : problem;
 }
 
 /** Start a plain word with a capital; an address or a name stays as it is. */
@@ -248,6 +251,7 @@ function sourceProblem(stream) {
         kind: "source",
         title: "Waiting for a sender",
         detail: message || `Nothing is sent to “${stream.name}” yet. It starts here as soon as a camera does.`,
+        action: "Share my camera",
         isBusy: true,
       };
   }

@@ -71,7 +71,11 @@ function askForLowDelay(receiver) {
   }
 }
 
-async function post(url, offer, headers, signal) {
+/**
+ * Send an offer and return the answer, and the address that ends the session; WHIP does the same.
+ * @throws {WhepError} when the server refuses or does not answer; AbortError when `signal` fired
+ */
+export async function post(url, offer, headers, signal) {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(POST_TIMEOUT_MS)]);
   const request = {
     method: "POST",
