@@ -18,7 +18,8 @@ from models import boxes, classify, faces, person_mask, pose, style
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
-from models.user import check_defines, check_exists, find, open_user_model
+from models.tracking import TRACK, TrackedModel, Tracker, trackable
+from models.user import check_defines, check_exists, find, open_user_model, takes
 from stream.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ OURS = (
 
 @cache
 def _built_in() -> dict[str, Entry]:
-    return {entry.card.name: entry for module in OURS for entry in module.entries()}
+    return {entry.card.name: trackable(entry) for module in OURS for entry in module.entries()}
 
 
 def _plugins() -> dict[str, EntryPoint]:
@@ -108,12 +109,21 @@ def load(name: str, target: Target, kind: Kind | None = None) -> Model:
     if parsed.attribute is not None:
         if kind is None:
             raise ModelError(f"{name}: say what your own model does, with --recognize or --generate")
-        return open_user_model(name, parsed.where, parsed.attribute, dict(parsed.options), target, kind)
+        return _open_own(name, parsed, parsed.attribute, target, kind)
     if parsed.where in _built_in():
         entry = _built_in()[parsed.where]
         values: Values = resolve(parsed.where, entry.options, dict(parsed.options))
         return entry.open(entry.card, target, values)
     return _open_plugin(parsed, target, kind)
+
+
+def _open_own(name: str, parsed: ParsedName, attribute: str, target: Target, kind: Kind) -> Model:
+    """Open a person's own model; `track=on` is ours, unless the model has an option of that name."""
+    options = dict(parsed.options)
+    is_ours = kind is Kind.RECOGNIZE and TRACK.name in options and not takes(code_of(parsed), TRACK.name)
+    track = resolve(name, (TRACK,), {TRACK.name: options.pop(TRACK.name)})[TRACK.name] if is_ours else "off"
+    model = open_user_model(name, parsed.where, attribute, options, target, kind)
+    return TrackedModel(model, Tracker(0.0)) if track == "on" else model
 
 
 def code_of(parsed: ParsedName) -> Callable[..., object] | None:

@@ -193,6 +193,14 @@ def _make(name: str, found: Any, options: dict[str, str], target: Target) -> Cal
     return made  # type: ignore[no-any-return]
 
 
+def takes(found: Callable[..., object] | None, option: str) -> bool:
+    """Whether a class or function has a parameter of that name."""
+    try:
+        return found is not None and option in inspect.signature(found).parameters
+    except (TypeError, ValueError):  # some callables written in C do not tell
+        return False
+
+
 def _must_be_given(parameter: inspect.Parameter) -> bool:
     is_positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     return is_positional and parameter.default is parameter.empty

@@ -227,6 +227,7 @@ def _load(model: str, kind: StageKind, device: str, threads: int, name: str, min
     from models.base import Kind, Target
     from models.ladder import ladder
     from models.registry import load
+    from models.tracking import share_tracker
 
     target = Target(device, threads)
     best = load(model, target, kind=Kind(kind.value))
@@ -235,6 +236,7 @@ def _load(model: str, kind: StageKind, device: str, threads: int, name: str, min
         if rung.quality >= min_quality:
             try:
                 loaded = load(rung.name, target, kind=Kind(kind.value))
+                share_tracker(best, loaded)
                 lighter.append(Rung(loaded, _label(model, rung.name), rung.quality))
             except ModelError as error:
                 log.warning("%s: the lighter variant %s is left out: %s", name, rung.name, error)
