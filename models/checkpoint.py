@@ -1,9 +1,13 @@
-"""Read the committed weights: safetensors only, the checksum first, then every key and shape must match."""
+"""Read the committed weights: safetensors only, the checksum first, then every key and shape must match.
+
+A weight may be kept as int8 with a float32 scale for each entry of its first axis, `x` beside `x_scale`: a quarter of
+the size where the publisher's own numbers are 8-bit.
+"""
 
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FOLDER = Path(__file__).parent / "weights"
+SCALE = "_scale"  # behind the name of a weight that is kept as int8
 _NAMED_AT_MOST = 3  # keys shown in a message before "and N more"
 
 
@@ -47,7 +52,7 @@ def arrays(name: str) -> dict[str, NDArray[np.float32]]:
     """Return the weights of `name` as float32, by key. Raises ModelError when the file is missing or damaged."""
     from safetensors.numpy import load
 
-    return {key: value.astype(np.float32) for key, value in load(_verified_bytes(name)).items()}
+    return {key: value.astype(np.float32) for key, value in _scaled(load(_verified_bytes(name))).items()}
 
 
 def load_into(network: "nn.Module", name: str) -> None:
@@ -57,7 +62,7 @@ def load_into(network: "nn.Module", name: str) -> None:
     """
     from safetensors.torch import load  # late: it imports torch
 
-    tensors = load(_verified_bytes(name))
+    tensors = _scaled(load(_verified_bytes(name)))
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in tensors.items()}
     _refuse("lack", name, sorted(wanted.keys() - found.keys()))
@@ -66,6 +71,18 @@ def load_into(network: "nn.Module", name: str) -> None:
         "do not fit at", name, [f"{k} (expected {wanted[k]}, got {found[k]})" for k in wanted if wanted[k] != found[k]]
     )
     network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
+
+
+def _scaled(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the tensors with each `x` that has an `x_scale` multiplied by it, row by row."""
+    found = {}
+    for key, value in stored.items():
+        scale = stored.get(key + SCALE)
+        if scale is not None:
+            found[key] = value * scale.reshape(-1, *[1] * (value.ndim - 1))
+        elif not (key.endswith(SCALE) and key.removesuffix(SCALE) in stored):
+            found[key] = value
+    return found
 
 
 def _verified_bytes(name: str) -> bytes:

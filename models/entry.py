@@ -63,6 +63,13 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def text(written: str) -> str:
+    """Read any text that is not empty."""
+    if not written:
+        raise ValueError(written)
+    return written
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     """Return a reader that takes one of `words`."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from models.base import Kind
 from models.contract import guarded
-from models.registry import ParsedName, code_of, parse
+from models.registry import ParsedName, code_of, parse, quoted
 from models.style import read_blend, style_number
 from stream.errors import ModelError
 
@@ -44,6 +44,8 @@ STYLE_QUALITIES: dict[str, tuple[float, ...]] = {
         0.17, 0.64, 0.19, 0.41, 0.15, 0.33, 0.08, 0.59, 0.44, 0.38, 0.79, 0.46, 0.22,
     ),
 }  # fmt: skip
+# Of `style/any` the lowest of the paintings that were tried (docs/generation.md): another one may lie a little below.
+ANY_STYLE_QUALITIES = {"scale=0.75": 0.49, "scale=0.5": 0.42}
 # By `python -m models.quality boxes/coco --every 1`: F1 of the boxes against size=416, 1264 boxes on 360 pictures.
 BOXES_QUALITIES: dict[str, float] = {"size=320": 0.89}
 
@@ -86,6 +88,8 @@ def _none(parsed: ParsedName) -> Mapping[str, float]:
 
 def _style(parsed: ParsedName) -> Mapping[str, float]:
     """Return a style's qualities; of a blend the lowest of its styles, at most 0.03 too high where measured."""
+    if parsed.where == "style/any":
+        return ANY_STYLE_QUALITIES
     text = dict(parsed.options).get("blend")
     styles = [number for number, _ in read_blend(text)] if text else [style_number(parsed.where)]
     return {option: min(values[number] for number in styles) for option, values in STYLE_QUALITIES.items()}
@@ -132,7 +136,7 @@ def _checked(name: str, item: Any) -> tuple[str, float]:
 def spelled(parsed: ParsedName, options: Mapping[str, str]) -> str:
     """Return the name a person would type for a model with these options instead of its own."""
     head = f"{parsed.where}:{parsed.attribute}" if parsed.attribute else parsed.where
-    return head + (":" + ",".join(f"{key}={value}" for key, value in options.items()) if options else "")
+    return head + (":" + ",".join(f"{key}={quoted(value)}" for key, value in options.items()) if options else "")
 
 
 def _short(value: object) -> str:

@@ -1,9 +1,25 @@
-"""Fit pictures to what a network takes, and bring results back. Pure functions on `[H,W,3] uint8`."""
+"""Fit pictures to what a network takes, and bring results back. Functions on `[H,W,3] uint8`, and a file reader."""
+
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from stream.errors import ModelError, StillError
 from stream.frame import Picture
+from stream.still import read_still
+
+
+def read_picture(who: str, path: str, within: tuple[int, int]) -> Picture:
+    """Return a person's picture file as `[H,W,3] uint8 rgb`, decoded no smaller than it will be inside `within`.
+
+    `within` is (width, height). Raises ModelError, which begins with `who`, for a file that is missing, no picture,
+    damaged or too large to be decoded. Reads the file: not for the event loop.
+    """
+    try:
+        return read_still(Path(path).expanduser(), within)
+    except StillError as error:
+        raise ModelError(f"{who}: {error}") from error
 
 
 def pad_to_multiple(image: Picture, multiple: int, least: int) -> Picture:

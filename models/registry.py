@@ -3,7 +3,8 @@
     NAME              registry name, as `livelens models` lists them: style/12, mask/person, boxes/coco
     package.module:x  a class or function of your own in an installed module
     path/file.py:x    the same in a file
-each with `:key=value,...` behind. Reading a name imports neither torch nor openvino.
+each with `:key=value,...` behind; a value with a comma is written in double quotes. Reading a name imports neither
+torch nor openvino.
 """
 
 import logging
@@ -14,7 +15,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from models import boxes, classify, faces, person_mask, pose, style
+from models import any_style, boxes, classify, faces, person_mask, pose, style
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 GROUP = "livelens.models"  # entry points: name -> create(target, **options) -> Model, with the Card as `create.card`
 _ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # not inside double quotes
 _SHOWN_AT_MOST = 8  # names listed in a message
 
 
@@ -46,6 +48,7 @@ class ParsedName:
 
 OURS = (
     style,
+    any_style,
     person_mask,
     pose,
     faces,
@@ -154,15 +157,22 @@ def _parse_own(name: str, head: str, attribute: str, behind: str, is_file: bool)
 
 def _read_options(name: str, text: str) -> tuple[tuple[str, str], ...]:
     options: dict[str, str] = {}
-    for part in text.split(",") if text else ():
+    for part in _COMMA.split(text) if text else ():
         key, equals, value = part.partition("=")
-        key = key.strip()
+        key, value = key.strip(), value.strip()
+        if value.count('"') not in (0, 2) or '"' in value[1:-1]:
+            raise ModelError(f"{name}: expected double quotes around all of a value, got {part!r}")
         if not key.isidentifier() or not equals:
             raise ModelError(f"{name}: expected key=value behind the name, got {part!r}")
         if key in options:
             raise ModelError(f"{name}: option {key!r} is given twice")
-        options[key] = value.strip()
+        options[key] = value.strip('"')
     return tuple(options.items())
+
+
+def quoted(value: str) -> str:
+    """Return an option's value as it must be written in a name."""
+    return f'"{value}"' if "," in value else value
 
 
 def _unknown(head: str) -> str:

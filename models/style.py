@@ -101,13 +101,11 @@ def blend_weights(blend: tuple[tuple[int, float], ...]) -> NDArray[np.float32]:
     return weights
 
 
-OPTIONS = (
-    Option("strength", "how much of the painting is mixed in", "a number 0..1", number(0, 1), 1.0),
-    Option("blend", "mix styles instead of the one named", "such as 2:0.3+12:0.7, styles 0..25", read_blend, None),
-    Option("where", "which part is repainted", "all or background", one_of("all", "background"), "all"),
-    Option("scale", "size the network works at, of the picture's", "a number 0.25..1", number(0.25, 1), 1.0),
-    *RUNNING,
-)
+STRENGTH = Option("strength", "how much of the painting is mixed in", "a number 0..1", number(0, 1), 1.0)
+BLEND = Option("blend", "mix styles instead of the one named", "such as 2:0.3+12:0.7, styles 0..25", read_blend, None)
+WHERE = Option("where", "which part is repainted", "all or background", one_of("all", "background"), "all")
+SCALE = Option("scale", "size the network works at, of the picture's", "a number 0.25..1", number(0.25, 1), 1.0)
+OPTIONS = (STRENGTH, BLEND, WHERE, SCALE, *RUNNING)
 
 # What each style looks like (our words, from looking at all 26 on two pictures), and a name for those worth one.
 LOOKS: tuple[tuple[str, str], ...] = (

@@ -33,6 +33,21 @@ def test_half_weights_are_loaded_as_float32(folder):
     assert layer.weight.sum() == 6
 
 
+def test_whole_number_weights_are_scaled_row_by_row(folder):
+    whole = torch.tensor([[1, -2, 3], [127, 0, -127]], dtype=torch.int8)
+    keep(folder, {"weight": whole, "weight_scale": torch.tensor([0.5, 0.25]), "bias": torch.zeros(2)})
+    layer = nn.Linear(3, 2)
+    checkpoint.load_into(layer, "tiny")
+    assert layer.weight.tolist() == [[0.5, -1.0, 1.5], [31.75, 0.0, -31.75]]
+    assert checkpoint.arrays("tiny")["weight"].tolist() == layer.weight.tolist()
+
+
+def test_scale_of_nothing_is_an_unknown_key(folder):
+    keep(folder, {"weight": torch.ones(2, 3), "bias": torch.zeros(2), "other_scale": torch.ones(2)})
+    with pytest.raises(ModelError, match="have unknown other_scale"):
+        checkpoint.load_into(nn.Linear(3, 2), "tiny")
+
+
 def test_missing_file_says_how_to_make_it(folder):
     with pytest.raises(ModelError, match="convert_tiny"):
         checkpoint.load_into(nn.Linear(3, 2), "tiny")

@@ -43,3 +43,30 @@ def over_phases(weights: Weights) -> Weights:
             sees[phase, seen, low + reach, tap] = 1
     spread = np.einsum("aqyk,brxl,oikl->aboqriyx", sees, sees, weights)
     return np.ascontiguousarray(spread.reshape(PHASES * out, PHASES * into, *spread.shape[-2:]))
+
+
+def first_over_phases(weights: Weights) -> Weights:
+    """Make a kernel that gives all four phases of a picture's pixels, `[O,I,K,K]` -> `[(2,2,O),I,K+1,K+1]`, stride 2.
+
+    Phase p of output pixel i is the kernel moved by p pixels.
+    """
+    out, into, size = weights.shape[:3]
+    spread = np.zeros((2, 2, out, into, size + 1, size + 1), np.float32)
+    for row in range(2):
+        for column in range(2):
+            spread[row, column, :, :, row : row + size, column : column + size] = weights
+    return spread.reshape(PHASES * out, into, size + 1, size + 1)
+
+
+def to_low(weights: Weights) -> Weights:
+    """Apply a 3x3 kernel of stride 2 to phases, `[O,I,3,3]` -> `[O,(2,2,I),2,2]` with taps at low pixels -1 and 0.
+
+    Output pixel i sees 2i-1, which is phase 1 of low pixel i-1, then 2i and 2i+1, the two phases of i.
+    """
+    out, into = weights.shape[:2]
+    sees = np.zeros((2, 2, 3), np.float32)  # (phase in, low tap, high tap)
+    for tap in range(3):
+        low, phase = divmod(tap - 1, 2)
+        sees[phase, low + 1, tap] = 1
+    folded = np.einsum("qyk,rxl,oikl->oqriyx", sees, sees, weights)
+    return np.ascontiguousarray(folded.reshape(out, PHASES * into, 2, 2))
