@@ -9,18 +9,19 @@ from collections.abc import Callable
 from aiohttp import web
 
 from stream.budget import CostModel
-from stream.clock import MonotonicClock
+from stream.clock import Clock, MonotonicClock
 from stream.config import ServeConfig, cache_dir
 from stream.coststore import load_costs, save_costs
-from stream.device import open_device, run_aside
+from stream.device import Device, device_text, open_devices, run_aside
 from stream.errors import ConfigError
 from stream.lag import LoopLag, hand_over_often
 from stream.live import LiveStream
 from stream.pipeline import Pipeline
+from stream.placement import place
 from stream.port import is_loopback
 from stream.server import Server
 from stream.signals import on_stop_signal
-from stream.wiring import device_text, machine_text, stream_parts
+from stream.wiring import expected_load, machine_text, stream_parts
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +40,23 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     stop = asyncio.Event()
     on_stop_signal(stop.set)
     clock = MonotonicClock()
-    device = open_device(config.device, clock)
-    costs, kept_at, machine = CostModel(), cache_dir() / "costs.json", machine_text(device)
+    devices = {device.name: device for device in open_devices(config.device, clock)}
+    costs, kept_at, machine = CostModel(), cache_dir() / "costs.json", machine_text(*devices.values())
     await run_aside(clock, lambda: load_costs(kept_at, machine, costs))
-    pipeline = Pipeline(device, clock, costs)
+    pipelines = {name: Pipeline(device, clock, costs) for name, device in devices.items()}
     lag = LoopLag(clock)
-    streams = {s.name: LiveStream(stream_parts(s, device, clock), pipeline, device, clock) for s in config.streams}
-    server = Server(streams, lag, device_text(device), clock, is_loopback=is_loopback(config.host))
+    streams = _placed(config, pipelines, devices, clock)
+    shown = ", ".join(device_text(device) for device in devices.values())
+    server = Server(streams, lag, shown, clock, is_loopback=is_loopback(config.host))
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         address = await _listen(runner, config.host, config.port)
         on_ready(address)
-        await _run_until(stop, streams, pipeline, lag)
+        await _run_until(stop, streams, pipelines, lag)
     finally:
         await _stop(runner, server, streams)
-        has_ended = device.close()
+        has_ended = all([device.close() for device in devices.values()])
         save_costs(kept_at, machine, costs.priors())
     if not has_ended:
         log.warning("a model hangs; leaving without it")
@@ -63,10 +65,27 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     return 0
 
 
-async def _run_until(stop: asyncio.Event, streams: dict[str, LiveStream], pipeline: Pipeline, lag: LoopLag) -> None:
+def _placed(
+    config: ServeConfig, pipelines: dict[str, Pipeline], devices: dict[str, Device], clock: Clock
+) -> dict[str, LiveStream]:
+    """Return the streams, each on the device that has the least to do; a stream stays where it is put."""
+    places = place({one.name: expected_load(one) for one in config.streams}, list(devices))
+    streams = {}
+    for one in config.streams:
+        device, pipeline = devices[places[one.name]], pipelines[places[one.name]]
+        streams[one.name] = LiveStream(stream_parts(one, device, clock), pipeline, device, clock)
+        if len(devices) > 1:
+            log.info("%s: runs on %s", one.name, device.name)
+    return streams
+
+
+async def _run_until(
+    stop: asyncio.Event, streams: dict[str, LiveStream], pipelines: dict[str, Pipeline], lag: LoopLag
+) -> None:
     """Run the streams until `stop` is set."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(lag.run()), group.create_task(pipeline.run())]
+        tasks = [group.create_task(lag.run())]
+        tasks += [group.create_task(pipeline.run()) for pipeline in pipelines.values()]
         one_at_a_time = asyncio.Lock()  # two networks that compile at once only take each other's cores
         for stream in streams.values():
             stream.start()

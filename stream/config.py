@@ -123,7 +123,9 @@ class ServeConfig(BaseModel):
     ] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535), _allowed("1 to 65535, or 0 for any free port")] = 8080
     device: Annotated[
-        str, Field(pattern=r"^(auto|cpu|cuda:\d{1,2})$"), _allowed("auto, cpu, or cuda:N such as cuda:0")
+        str,
+        Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d{1,2})?(,(cuda|xpu):\d{1,2}){0,15})$"),
+        _allowed("auto, cpu, cuda:N such as cuda:0, cuda:0,cuda:1 and so on, cuda for all of them, xpu:N or mps"),
     ] = "auto"
 
     @field_validator("streams", mode="after")

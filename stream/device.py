@@ -1,237 +1,98 @@
-"""Where models run, off the event loop: lanes of work on the CPU, or CUDA streams.
+"""Where models run: the processor, or a GPU that torch knows. One contract for all, see stream/lanes.py.
 
-A lane does one job at a time; lanes work beside each other. The CPU has a lane for generation and
-one per recognition stage; a CUDA device has a stream for recognition and a stream for generation.
-Only this file and models/ import torch.
+Only this file and models/ import torch, and this one only once a GPU was asked for or may be there.
 """
 
 import asyncio
-import logging
 import os
-import threading
-import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from stream.clock import NS_PER_S, Clock
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from stream.clock import Clock
 from stream.errors import ConfigError
-from stream.mailbox import Closed, Mailbox, Policy
+from stream.gpu import GpuDevice
+from stream.lanes import (
+    Completed,
+    Device,
+    Job,
+    Lanes,
+    LaneSet,
+    Work,
+    future_of_job,
+    is_work_left,
+    run_aside,
+)
+from stream.pool import BufferPool
 from stream.view import StageKind
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "Completed",
+    "CpuDevice",
+    "Device",
+    "Lanes",
+    "available_cores",
+    "device_text",
+    "is_work_left",
+    "open_device",
+    "open_devices",
+    "run_aside",
+]
 
-_aside: "weakref.WeakSet[_Lane]" = weakref.WeakSet()  # jobs begun with run_aside that may still be at it
-
-LANE_BOUND = 64  # the pipeline has one job in a lane at a time; the rest is for models being closed, one a stage
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A finished job: `value`, or the `error` it raised, and when the lane worked on it."""
-
-    value: Any
-    error: BaseException | None
-    started_ns: int
-    finished_ns: int
-
-
-class Lanes(Protocol):
-    """What the pipeline needs of a device. `capacity` is how many threads of work it does at once."""
-
-    name: str
-    capacity: int
-
-    def lane(self, kind: StageKind, stage: str) -> str:
-        """Return the lane that jobs of this stage belong to."""
-        ...
-
-    def start(self, lane: str, work: Callable[[], Any], done: Callable[[Completed], None]) -> None:
-        """Start `work` on a lane; `done` is called on the event loop. Event loop only; returns at once."""
-        ...
+ALLOWED = "auto, cpu, cuda (all of them), cuda:N, cuda:0,cuda:1 and so on, xpu, xpu:N or mps"
+GPU_KINDS = ("cuda", "xpu")
 
 
-class Device(Lanes, Protocol):
-    """A place that runs jobs in lanes."""
+class LaneDevice:
+    """Lanes and nothing else: for what has no queues of its own that could be told apart."""
 
-    def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
-        """Start `work` on a lane. Event loop only; returns at once; the future never raises."""
-        ...
-
-    def close(self, timeout_s: float = 1.0) -> bool:
-        """Take no new jobs and wait for the present ones; return False when one did not end in time.
-
-        Blocks, so not for a loop that still has work to do. A worker inside a native library when the
-        interpreter ends would abort the process, hence the wait.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    work: Callable[[], Any]
-    done: Callable[[Completed], None]
-    loop: asyncio.AbstractEventLoop
-
-
-class _Lane:
-    """One worker thread with a hand-over of one job. Daemon: a model that hangs cannot hold the process."""
-
-    def __init__(self, name: str, clock: Clock, context: Callable[[], AbstractContextManager[Any]]) -> None:
-        self._jobs: Mailbox[_Job] = Mailbox(LANE_BOUND, Policy.WAIT)
-        self._clock = clock
-        self._context = context
-        self._thread = threading.Thread(target=self._work, name=f"lane {name}", daemon=True)
-        self._thread.start()
-
-    def submit(self, job: _Job) -> None:
-        self._jobs.put(job, timeout_s=0)
-
-    def close(self) -> None:
-        self._jobs.close()
-
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the worker to end, and return whether it did."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _work(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get()
-            except Closed:
-                return
-            self._run(job)
-            del job  # an idle lane must not keep the last picture alive
-
-    def _run(self, job: _Job) -> None:
-        started_ns = self._clock.now_ns()
-        value, error = None, None
-        try:
-            with self._context():
-                value = job.work()
-        except Exception as caught:  # the task boundary of model code: it may raise anything
-            error = caught.with_traceback(None)  # a traceback would keep the frame's pictures alive
-        completed = Completed(value, error, started_ns, self._clock.now_ns())
-        try:
-            job.loop.call_soon_threadsafe(job.done, completed)
-        except RuntimeError:  # the loop has closed: nobody waits for this any more
-            log.debug("a lane finished after the loop had closed")
-
-
-def _future() -> "tuple[asyncio.Future[Completed], Callable[[Completed], None]]":
-    """Return a future of the running loop and the function that resolves it, unless it was cancelled."""
-    future: asyncio.Future[Completed] = asyncio.get_running_loop().create_future()
-
-    def resolve(completed: Completed) -> None:
-        if not future.done():
-            future.set_result(completed)
-
-    return future, resolve
-
-
-class _LaneDevice:
-    """Lanes made when first used. Shared by the CPU and the CUDA device."""
-
-    def __init__(self, name: str, capacity: int, clock: Clock) -> None:
+    def __init__(self, name: str, clock: Clock, capacity: int) -> None:
         self.name = name
         self.capacity = capacity
-        self._clock = clock
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes = LaneSet(name, clock)
 
-    def start(self, lane: str, work: Callable[[], Any], done: Callable[[Completed], None]) -> None:
-        if lane not in self._lanes:
-            self._lanes[lane] = _Lane(f"{self.name} {lane}", self._clock, self._context(lane))
-        self._lanes[lane].submit(_Job(work, done, asyncio.get_running_loop()))
+    def lane(self, kind: StageKind, stage: str) -> str:
+        """Return the lane of a stage: one for everything."""
+        return "gpu"
 
-    def submit(self, lane: str, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
-        future, resolve = _future()
+    def start(self, lane: str, work: Work, done: Callable[[Completed], None]) -> None:
+        """Start a job; see `stream.lanes.Lanes`."""
+        self._lanes.get(lane, self._context).submit(Job(work, done, asyncio.get_running_loop()))
+
+    def submit(self, lane: str, work: Work) -> "asyncio.Future[Completed]":
+        """Start a job and return its future; see `stream.lanes.Device`."""
+        future, resolve = future_of_job()
         self.start(lane, work, resolve)
         return future
 
+    def pool(self) -> BufferPool:
+        """Return a pool of ordinary memory."""
+        return BufferPool()
+
+    def memory(self) -> dict[str, int]:
+        """Return nothing: the process's own memory is all there is."""
+        return {}
+
     def close(self, timeout_s: float = 1.0) -> bool:
-        for lane in self._lanes.values():
-            lane.close()
-        until_ns = self._clock.now_ns() + round(timeout_s * NS_PER_S)
-        ended = [lane.join(max(0.0, (until_ns - self._clock.now_ns()) / NS_PER_S)) for lane in self._lanes.values()]
-        return all(ended)
+        """Take no new jobs and wait for the present ones; see `stream.lanes.Device`."""
+        return self._lanes.close(timeout_s)
 
-    def _context(self, lane: str) -> Callable[[], AbstractContextManager[Any]]:
-        return nullcontext
+    def _context(self) -> AbstractContextManager[Any]:
+        return nullcontext()
 
 
-class CpuDevice(_LaneDevice):
+class CpuDevice(LaneDevice):
     """The processor. Generation jobs share a lane, so that two big networks never fight for the cores."""
 
     def __init__(self, clock: Clock, capacity: int | None = None) -> None:
-        super().__init__("cpu", capacity or available_cores(), clock)
+        super().__init__("cpu", clock, capacity or available_cores())
 
     def lane(self, kind: StageKind, stage: str) -> str:
+        """Return the lane of a stage: generators share one, each recogniser has its own."""
         return "generate" if kind is StageKind.GENERATE else f"recognize {stage}"
-
-
-class CudaDevice(_LaneDevice):
-    """One CUDA GPU: a stream for recognition and one for generation, each launched from its own thread.
-
-    A job's kernels go to the lane's stream; the worker waits for an event on that stream, never for
-    the device, so one lane's work does not hold up the other's.
-    """
-
-    def __init__(self, index: int, clock: Clock) -> None:
-        import torch
-
-        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-            found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-            raise ConfigError(
-                f"device cuda:{index} is not there ({found} CUDA devices found); use --device cpu or auto"
-            )
-        super().__init__(f"cuda:{index}", 2, clock)
-        self._torch = torch
-        self._streams = {kind.value: torch.cuda.Stream(device=index) for kind in StageKind}
-
-    def lane(self, kind: StageKind, stage: str) -> str:
-        return kind.value
-
-    def _context(self, lane: str) -> Callable[[], AbstractContextManager[Any]]:
-        return lambda: _StreamScope(self._torch, self._streams[lane])
-
-
-class _StreamScope(AbstractContextManager[None]):
-    """Makes a CUDA stream current, and on leaving waits for what was launched on it (an event, blocking)."""
-
-    def __init__(self, torch: Any, stream: Any) -> None:
-        self._torch = torch
-        self._stream = stream
-        self._scope: Any = None  # torch's own scope; None when not entered
-
-    def __enter__(self) -> None:
-        self._scope = self._torch.cuda.stream(self._stream)
-        self._scope.__enter__()
-
-    def __exit__(self, *exc: Any) -> None:
-        finished = self._torch.cuda.Event(blocking=True)
-        finished.record(self._stream)
-        self._scope.__exit__(*exc)
-        finished.synchronize()
-
-
-def run_aside(clock: Clock, work: Callable[[], Any]) -> "asyncio.Future[Completed]":
-    """Run one job on a daemon thread of its own, off the loop: loading, stopping. The future never raises."""
-    future, resolve = _future()
-    lane = _Lane("aside", clock, nullcontext)
-    _aside.add(lane)
-    lane.submit(_Job(work, resolve, asyncio.get_running_loop()))
-    lane.close()  # what is in it still runs; then the thread ends
-    return future
-
-
-def is_work_left() -> bool:
-    """Whether a job begun with `run_aside` is still at it: inside a native library, perhaps, loading a model."""
-    return any(lane.is_alive() for lane in list(_aside))
 
 
 def available_cores() -> int:
@@ -240,28 +101,98 @@ def available_cores() -> int:
 
 
 def open_device(name: str, clock: Clock) -> Device:
-    """Return the device called "auto", "cpu" or "cuda:N". Raises ConfigError when it is not there."""
-    if name == "auto":
-        name = "cuda:0" if _has_cuda() else "cpu"
-    if name == "cpu":
-        return CpuDevice(clock)
-    kind, _, index = name.partition(":")
-    if kind != "cuda" or not index.isdecimal():
-        raise ConfigError(f"device {name!r} is unknown; allowed: auto, cpu, cuda:N")
-    return CudaDevice(int(index), clock)
+    """Return the device called "auto", "cpu", "cuda:N", "xpu:N" or "mps". Raises ConfigError when it is not there."""
+    names = _named(name)
+    if len(names) > 1:
+        raise ConfigError(f"device {name!r} names {len(names)} devices, and this takes one; say --device {names[0]}")
+    return _open(names[0], clock)
 
 
-def cuda_name(name: str) -> str:
-    """Return the card's own name, as in "NVIDIA H100 (cuda:0)"."""
+def open_devices(name: str, clock: Clock) -> list[Device]:
+    """Return the devices called by one name, or by several with commas; "cuda" is all CUDA devices.
+
+    Raises ConfigError when one is unknown, not there, or named twice.
+    """
+    return [_open(one, clock) for one in _named(name)]
+
+
+def device_text(device: Device) -> str:
+    """Return the device as a person knows it, such as "NVIDIA H100 (cuda:0)"."""
+    kind = device.name.partition(":")[0]
+    if kind == "cpu":
+        return f"CPU, {device.capacity} cores"
+    if kind not in GPU_KINDS:
+        return f"Apple GPU ({device.name})" if kind == "mps" else device.name
     import torch
 
-    return f"{torch.cuda.get_device_name(int(name.partition(':')[2]))} ({name})"
+    index = int(device.name.partition(":")[2])
+    return f"{getattr(torch, kind).get_device_name(index)} ({device.name})"
+
+
+def _named(text: str) -> list[str]:
+    """Return the devices that a setting names, each in full."""
+    names: list[str] = []
+    for part in (part.strip() for part in text.split(",")):
+        kind, colon, index = part.partition(":")
+        if part == "auto":
+            names.append("cuda:0" if _has_cuda() else "cpu")
+        elif part in ("cpu", "mps"):
+            names.append(part)
+        elif kind in GPU_KINDS and not colon:
+            names += [f"{kind}:{number}" for number in range(max(1, _count(kind)))]  # none: opening it says so
+        elif kind in GPU_KINDS and index.isdecimal():
+            names.append(f"{kind}:{int(index)}")
+        else:
+            raise ConfigError(f"device {part!r} is unknown; allowed: {ALLOWED}")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"device {text!r} names {twice} twice")
+    return names
+
+
+def _open(name: str, clock: Clock) -> Device:
+    kind, _, index = name.partition(":")
+    if kind == "cpu":
+        return CpuDevice(clock)
+    if kind == "mps":
+        if not _has_mps():
+            raise ConfigError("device mps is not there (torch finds no Apple GPU); use --device cpu or auto")
+        return LaneDevice("mps", clock, 1)
+    found = _count(kind)
+    if int(index) >= found:
+        raise ConfigError(
+            f"device {name} is not there ({found} {kind.upper()} devices found); use --device cpu or auto"
+        )
+    import torch
+
+    return GpuDevice(name, getattr(torch, kind), clock, allocate=_page_locked)
+
+
+def _page_locked(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Return a page-locked array with undefined content, which the GPU can read by itself."""
+    import torch
+
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    locked = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+    made: NDArray[Any] = locked.numpy().view(dtype).reshape(shape)
+    return made
+
+
+def _count(kind: str) -> int:
+    """Return how many GPUs of a kind torch can use."""
+    import torch
+
+    api: Any = getattr(torch, kind)
+    return int(api.device_count()) if api.is_available() else 0
+
+
+def _has_mps() -> bool:
+    import torch
+
+    return bool(torch.backends.mps.is_available())
 
 
 def _has_cuda() -> bool:
     """Whether a CUDA device can be used; torch is only imported where the driver is present."""
     if not any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")):
         return False
-    import torch
-
-    return bool(torch.cuda.is_available())
+    return _count("cuda") > 0

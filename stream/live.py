@@ -91,10 +91,10 @@ class LiveStream:
         self.counts = FrameCounts()
         self.latency = Latency()
         self.pool = parts.pool
+        self.device = device
         self.broadcast: Broadcast | None = None  # None until the models are warm
         self._parts = parts
         self._pipeline = pipeline
-        self._device = device
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._shown_rate = Rate()
@@ -163,8 +163,8 @@ class LiveStream:
         with suppress(TimeoutError):  # a model that hangs is left behind
             async with asyncio.timeout(STOP_MODELS_S):
                 for loaded in self._warming.loaded:
-                    lane = self._device.lane(loaded.stage.kind, loaded.stage.name)
-                    await self._device.submit(lane, loaded.close)  # after the job it may still be at
+                    lane = self.device.lane(loaded.stage.kind, loaded.stage.name)
+                    await self.device.submit(lane, loaded.close)  # after the job it may still be at
 
     def why_no_pictures(self) -> str | None:
         """Return why a viewer who comes now would see nothing, in one line; None when one would."""
@@ -192,6 +192,7 @@ class LiveStream:
         captured_rate = self._inner.captured_rate.per_second(now_ns) if self._inner else 0.0
         return {
             "name": self.name,
+            "device": self.device.name,
             "ready": self.is_ready,
             "problem": without_folders(self.problem),
             "admission": {"reason": self.refusal} if self.refusal else None,

@@ -28,6 +28,7 @@ class StreamCollector(Collector):
         yield from _stages(streams)
         yield from _sources(streams)
         yield from _pools(streams)
+        yield from _devices(streams)
         yield _summary("livelens_loop_lag_seconds", "How late the event loop woke.", [], [([], self._lag.lag_ms)])
 
 
@@ -137,6 +138,18 @@ def _pools(streams: Iterable[LiveStream]) -> Iterator[Metric]:
         held.add_metric([stream.name], counts.outstanding)
         size.add_metric([stream.name], counts.held_bytes)
     yield from (takes, held, size)
+
+
+def _devices(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+    memory = GaugeMetricFamily("livelens_device_memory_bytes", "Memory of a GPU.", labels=["device", "kind"])
+    ran_out = CounterMetricFamily(
+        "livelens_device_out_of_memory", "Times memory ran out, and times less work helped.", labels=["device", "kind"]
+    )
+    for device in {stream.device.name: stream.device for stream in streams}.values():
+        for name, value in device.memory().items():
+            is_bytes = name.endswith("_bytes")
+            (memory if is_bytes else ran_out).add_metric([device.name, name.removesuffix("_bytes")], value)
+    yield from (memory, ran_out)
 
 
 def _summary(name: str, text: str, labels: list[str], values: Iterable[tuple[list[str], Any]]) -> Metric:

@@ -125,7 +125,9 @@ Name = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", rich_help_panel=_HOW, help="Where models run: auto, cpu or cuda:N. [dim]default auto[/]"
+        metavar="NAME",
+        rich_help_panel=_HOW,
+        help="Where models run: auto, cpu, cuda:N, cuda for all, xpu:N or mps. [dim]default auto[/]",
     ),
 ]
 Config = Annotated[

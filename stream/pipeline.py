@@ -16,10 +16,10 @@ from typing import Any
 from stream.admission import Ask
 from stream.budget import CostKey, CostModel
 from stream.clock import NS_PER_S, Clock
-from stream.device import Completed, Lanes
 from stream.errors import ConfigError
 from stream.frame import Frame
 from stream.inflow import NO_TERMS, Inflow, Terms, Ticket
+from stream.lanes import Completed, Lanes, Launched
 from stream.results import Results
 from stream.run import Cost
 from stream.scheduler import DeadlineScheduler, Scheduler
@@ -38,14 +38,29 @@ RUNS = (Action.RUN, Action.REFRESH)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a lane is given: a variant of a stage on the pictures of one or, as a batch, several frames."""
+    """What a lane is given: a variant of a stage on the pictures of one or, as a batch, several frames.
+
+    `spare` is a lighter variant that is ready, for when memory runs out; None when there is none.
+    """
 
     stage: Stage
     rung: int
     frames: tuple[Frame, ...]
+    spare: int | None = None
 
     def __call__(self) -> list[Any]:
         return list(self.stage.apply_all(self.frames, self.rung))
+
+    def smaller(self) -> Callable[[], list[Any]] | None:
+        """Return what gives the same with less memory: a batch's pictures one by one, else the lighter variant."""
+        if len(self.frames) > 1:
+            return lambda: [self.stage.apply(frame, self.rung) for frame in self.frames]
+        return None if self.spare is None else Work(self.stage, self.spare, self.frames)
+
+    @property
+    def launch(self) -> Callable[[], Launched] | None:
+        """What starts it on a GPU without waiting; None where the model cannot."""
+        return partial(self.stage.launch_all, self.frames, self.rung) if self.stage.can_launch(self.rung) else None
 
 
 @dataclass(slots=True)
@@ -299,7 +314,9 @@ class Pipeline:
             member.ticket.to_start.discard(member.state.stage.name)
             if member.state.stage.needs:
                 member.stream.fill_in(member.ticket.frame)
-        work = Work(job.stage, job.rung, tuple(member.ticket.frame for member in job.members))
+        is_spare = job.rung + 1 < min(member.state.ready for member in job.members)
+        frames = tuple(member.ticket.frame for member in job.members)
+        work = Work(job.stage, job.rung, frames, job.rung + 1 if is_spare else None)
         self.device.start(lane, work, partial(self._finished, lane))
 
     def _finished(self, lane: str, completed: Completed) -> None:
@@ -328,7 +345,7 @@ class Pipeline:
         height, width = job.members[0].ticket.frame.image.shape[:2]
         first = job.members[0]
         predicted_ns = first.stream.rungs(first.state, height, width)[job.rung].forecast.predicted_ns or cost_ns
-        if completed.error is None:  # how fast a model fails says nothing of how fast it works
+        if completed.error is None and not completed.is_smaller:  # how fast a model fails says nothing of its speed
             self.costs.observe(self.cost_key(job.stage, job.rung, height, width, count), cost_ns)
         variant = job.stage.ladder[job.rung].name
         error = None if completed.error is None else error_text(completed.error)

@@ -8,6 +8,7 @@ tensor or an encoder's frame made of a buffer refers to it too. It is the count 
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,13 @@ class BufferPool:
     """Any thread. Never blocks for longer than a look at the shelves, and never says no: it makes what it lacks."""
 
     def __init__(
-        self, most_bytes: int = MOST_BYTES, most_of_one_shape: int = MOST_OF_ONE_SHAPE, most_shapes: int = MOST_SHAPES
+        self,
+        most_bytes: int = MOST_BYTES,
+        most_of_one_shape: int = MOST_OF_ONE_SHAPE,
+        most_shapes: int = MOST_SHAPES,
+        allocate: Callable[..., NDArray[Any]] = np.empty,
     ) -> None:
+        """Make an empty pool. `allocate(shape, dtype)` makes the buffers, such as page-locked ones for a GPU."""
         self._most_bytes = most_bytes
         self._most_of_one_shape = most_of_one_shape
         self._most_shapes = most_shapes
@@ -44,6 +50,7 @@ class BufferPool:
         self._bytes = 0
         self._hits = 0
         self._misses = 0
+        self._allocate = allocate
         self._lock = threading.Lock()
 
     def take(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
@@ -72,7 +79,7 @@ class BufferPool:
 
     def _made(self, key: Key) -> NDArray[Any]:
         """Return a new array, kept when there is room for it; one that is not kept is freed like any other."""
-        made = np.empty(key[0], key[1])
+        made = self._allocate(key[0], key[1])
         shelf = self._shelves.setdefault(key, [])
         if len(shelf) < self._most_of_one_shape and self._make_room(made.nbytes, key):
             shelf.append(made)

@@ -1,6 +1,6 @@
 """One model applied to the frames of one stream, and what is remembered between frames."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from stream.clock import NS_PER_S
 from stream.errors import ModelError
 from stream.frame import Frame, Picture
 from stream.ladder import LadderControl
+from stream.lanes import Launched
 from stream.results import Results
 from stream.stats import Rate
 from stream.view import StageKind
@@ -72,10 +73,24 @@ class Stage:
         """Run a variant on several pictures of one size as one batch. Otherwise like `apply`."""
         if len(frames) == 1:
             return [self.apply(frames[0], rung)]
-        found = list(self.ladder[rung].model.many([frame.image for frame in frames]))  # type: ignore[attr-defined]
-        if len(found) != len(frames):
-            raise ModelError(f"{self.name}: expected {len(frames)} results for as many pictures, got {len(found)}")
-        return [self._checked(one, frame.image) for one, frame in zip(found, frames, strict=True)]
+        images = [frame.image for frame in frames]
+        return self.all_checked(self.ladder[rung].model.many(images), images)  # type: ignore[attr-defined]
+
+    def all_checked(self, found: Iterable[object], images: Sequence[Picture]) -> list[Picture | Results]:
+        """Return what a model gave for several pictures, checked. Raises ModelError."""
+        each = list(found)
+        if len(each) != len(images):
+            raise ModelError(f"{self.name}: expected {len(images)} results for as many pictures, got {len(each)}")
+        return [self._checked(one, image) for one, image in zip(each, images, strict=True)]
+
+    def can_launch(self, rung: int = 0) -> bool:
+        """Whether a variant can be started without waiting: its model has `launch`, and needs nobody's results."""
+        return not self.needs and hasattr(self.ladder[rung].model, "launch")
+
+    def launch_all(self, frames: Sequence[Frame], rung: int = 0) -> "LaunchedStage":
+        """Start a variant on the pictures of several frames, without waiting. Launcher only; raises what it raises."""
+        images = [frame.image for frame in frames]
+        return LaunchedStage(self, images, self.ladder[rung].model.launch(images))  # type: ignore[attr-defined]
 
     def _checked(self, found: object, image: Picture) -> Picture | Results:
         if self.kind is StageKind.RECOGNIZE:
@@ -88,6 +103,22 @@ class Stage:
             return found
         got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
         raise ModelError(f"{self.name}: expected a uint8 {image.shape} picture, got {got}")
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchedStage:
+    """A variant at work on a GPU; see `stream.lanes.Launched`."""
+
+    stage: Stage
+    images: Sequence[Picture]
+    launched: Launched
+
+    def wait(self) -> None:
+        self.launched.wait()
+
+    def result(self) -> list[Picture | Results]:
+        """Return the checked results, one a picture. Raises ModelError when they break the contract."""
+        return self.stage.all_checked(self.launched.result(), self.images)
 
 
 class Breaker:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from stream.clock import Clock, ms_to_ns
 from stream.config import StreamConfig
-from stream.device import Device
+from stream.device import Device, device_text
 from stream.errors import ModelError
 from stream.frame import Frame
 from stream.inflow import Terms
 from stream.live import StreamParts
-from stream.pool import BufferPool
+from stream.placement import load_of
 from stream.run import RunInfo, RunLog
 from stream.source import Source, open_source, parse_source
 from stream.stage import Stage, Variant
@@ -34,6 +34,7 @@ MAX_BATCH = 64  # pictures of one job; more would make all of them late
 WARM_RUNS = 3  # measured after the backend's own warm-up; their costs are the first predictions
 CPU_SIZE = (640, 360)  # the default style keeps 30 fps at this size on two cores; --size asks for another
 CUDA_SIZE = (1280, 720)
+USUAL_FPS = 30.0  # of a source whose rate is not known yet
 
 
 VERSIONS_OF = ("livelens", "torch", "openvino", "av", "aiortc", "numpy", "opencv-python")
@@ -133,7 +134,7 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock, play: Play 
     clip = Path(config.record or spec.display).name if config.record or play.pace != "live" else ""
     about = about_run(config, device, play.pace, clip)
     recorder = _recorder(config, clock, about)
-    pool = BufferPool()
+    pool = device.pool()
 
     def open_it(emit: Callable[[Frame], None]) -> Source:
         return open_source(
@@ -163,6 +164,12 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock, play: Play 
         about=about,
         pool=pool,
     )
+
+
+def expected_load(config: StreamConfig) -> float:
+    """Return how much work a stream is likely to be for a GPU; see `stream.placement.load_of`."""
+    width, height = config.size or CUDA_SIZE
+    return load_of(len(config.recognize) + bool(config.generate), width * height, config.fps or USUAL_FPS)
 
 
 def about_run(config: StreamConfig, device: Device, pace: str, clip: str) -> RunInfo:
@@ -251,16 +258,7 @@ def _label(best: str, lighter: str) -> str:
     return ",".join(f"{key}={value}" for key, value in parse(lighter).options if (key, value) not in given)
 
 
-def machine_text(device: Device) -> str:
-    """Return what costs hold for: the device, the processor, and what runs the models."""
+def machine_text(*devices: Device) -> str:
+    """Return what costs hold for: the devices, the processor, and what runs the models."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in VERSIONS_OF if _is_installed(name)]
-    return "; ".join([device_text(device), platform.processor() or platform.machine(), *versions])
-
-
-def device_text(device: Device) -> str:
-    """Return the device as a person knows it."""
-    if not device.name.startswith("cuda"):
-        return f"CPU, {device.capacity} cores"
-    from stream.device import cuda_name
-
-    return cuda_name(device.name)
+    return "; ".join([*map(device_text, devices), platform.processor() or platform.machine(), *versions])

@@ -19,7 +19,7 @@ LONGEST_FUNCTION = 60  # lines, with its docstring
 # stream/ from the bottom to the top: a module imports from its own layer and those below, never upwards.
 LAYERS: tuple[set[str], ...] = (
     {"errors", "clock", "results", "trace", "frame", "stats", "still", "pool", "run"},
-    {"signals", "mailbox", "budget", "shares", "admission", "lag", "port", "config"},
+    {"signals", "mailbox", "budget", "shares", "placement", "admission", "lag", "port", "config"},
     {"jitter_buffer"},
     {"compose", "encoder"},
     {"aiortc_hooks"},
@@ -31,8 +31,9 @@ LAYERS: tuple[set[str], ...] = (
     {"machine", "summary"},
     {"baseline", "bootstrap", "perfetto", "report"},
     {"clip", "recorder", "recording", "sound", "tape"},
-    {"device", "stage", "camera", "demux", "pattern", "pictures", "readers", "source", "publisher"},
-    {"account", "clairvoyant", "costs"},
+    {"lanes"},
+    {"gpu", "stage", "camera", "demux", "pattern", "pictures", "readers", "source", "publisher"},
+    {"device", "account", "clairvoyant", "costs"},
     {"synthetic"},
     {"inflow"},
     {"pipeline", "broadcast"},
@@ -60,7 +61,7 @@ KNOWS_TORCH = {"stream/device.py"}  # and models/
 
 # Decided here, awaited elsewhere: standard library only, so that they can be read and replayed on their own.
 TIMELESS = {"trace", "budget", "scheduler", "stats"}  # time is handed in
-TIMELESS |= {"view", "batching", "ladder", "shares", "admission", "cause", "policies", "costs"}
+TIMELESS |= {"view", "placement", "batching", "ladder", "shares", "admission", "cause", "policies", "costs"}
 PLAIN = TIMELESS | {"errors", "clock", "mailbox", "run"}
 TIME_AND_CHANCE = {"asyncio", "time", "datetime", "threading", "random", "os", "socket"}
 

@@ -113,7 +113,7 @@ def test_wrong_stream_setting_names_key_value_and_allowed(tmp_path: Path, line: 
         ("port = -1", "port = -1 is not allowed"),
         ("port = true", "port = True is not allowed"),
         ('host = "http://x/"', "host = 'http://x/' is not allowed"),
-        ('device = "gpu"', "device = 'gpu' is not allowed; it must be auto, cpu, or cuda:N"),
+        ('device = "gpu"', "device = 'gpu' is not allowed; it must be auto, cpu, cuda:N"),
         ("prt = 1", "[server] unknown key 'prt'; did you mean port?"),
         ("streams = []", "[server] unknown key 'streams'; write a [[stream]] table"),
     ],
@@ -181,7 +181,7 @@ def test_options_win_over_file(tmp_path: Path) -> None:
         ({}, {"name": "ä"}, "--name 'ä' is not allowed"),
         ({}, {"source": ""}, "SOURCE '' is not allowed; it must be an address"),
         ({"port": 70000}, {}, "--port 70000 is not allowed"),
-        ({"device": "cuda"}, {}, "--device 'cuda' is not allowed; it must be auto, cpu, or cuda:N"),
+        ({"device": "cuda:0,cpu"}, {}, "--device 'cuda:0,cpu' is not allowed; it must be auto, cpu, cuda:N"),
     ],
 )
 def test_wrong_option_is_named_as_typed(server: dict[str, object], stream: dict[str, object], message: str) -> None:

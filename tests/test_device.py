@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from stream.clock import MonotonicClock
-from stream.device import CpuDevice, is_work_left, open_device, run_aside
+from stream.device import CpuDevice, device_text, open_device, open_devices
 from stream.errors import ConfigError
 from stream.view import StageKind
+from tests.fake_cuda import FakeCuda
 
 
 async def test_a_job_runs_off_the_loop_and_gives_its_value_and_times() -> None:
@@ -80,17 +81,56 @@ async def test_closing_does_not_wait_for_ever_for_a_job_that_hangs() -> None:
     go_on.set()
 
 
-async def test_run_aside_ends_its_thread() -> None:
-    assert (await run_aside(MonotonicClock(), lambda: 5)).value == 5
-    for thread in [t for t in threading.enumerate() if t.name == "lane aside"]:
-        thread.join(5)
-        assert not thread.is_alive()
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda", "cuda:x", ""])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "cuda:0,tpu", "cuda:-1", "mps:0"])
 def test_an_unknown_device_says_what_is_allowed(name: str) -> None:
-    with pytest.raises(ConfigError, match="allowed: auto, cpu, cuda:N"):
+    with pytest.raises(ConfigError, match="is unknown; allowed: auto, cpu, cuda"):
         open_device(name, MonotonicClock())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cuda", "cuda:0 is not there \\(0 CUDA devices found\\); use --device cpu or auto"),
+        ("xpu", "xpu:0 is not there \\(0 XPU devices found\\)"),
+        ("xpu:3", "xpu:3 is not there"),
+        ("mps", "mps is not there \\(torch finds no Apple GPU\\); use --device cpu or auto"),
+        ("cuda:1,cuda:0", "cuda:1 is not there"),
+        ("cuda:1,cuda:01", "names cuda:1 twice"),
+    ],
+)
+def test_a_gpu_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch, name: str, said: str) -> None:
+    monkeypatch.setattr("stream.device._count", lambda kind: 0)
+    monkeypatch.setattr("stream.device._has_mps", lambda: False)
+    with pytest.raises(ConfigError, match=said):
+        open_devices(name, MonotonicClock())
+
+
+def test_cuda_alone_is_every_card_and_one_of_them_where_one_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = FakeCuda(count=3)
+    monkeypatch.setattr("torch.cuda", cuda)
+    opened = open_devices("cuda", MonotonicClock())
+    assert [device.name for device in opened] == ["cuda:0", "cuda:1", "cuda:2"]
+    assert [device_text(device) for device in opened][1] == "Fake GPU (cuda:1)"
+    assert [device.name for device in open_devices("cuda:2,cuda:0", MonotonicClock())] == ["cuda:2", "cuda:0"]
+    with pytest.raises(ConfigError, match="names 3 devices, and this takes one; say --device cuda:0"):
+        open_device("cuda", MonotonicClock())
+
+
+def test_xpu_goes_the_way_of_cuda_and_mps_has_one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.xpu", FakeCuda())
+    device = open_device("xpu:0", MonotonicClock())
+    assert device.lane(StageKind.GENERATE, "a") != device.lane(StageKind.RECOGNIZE, "b")
+    monkeypatch.setattr("stream.device._has_mps", lambda: True)
+    device = open_device("mps", MonotonicClock())
+    assert device.lane(StageKind.GENERATE, "a") == device.lane(StageKind.RECOGNIZE, "b")
+    assert (device.capacity, device_text(device)) == (1, "Apple GPU (mps)")
+
+
+def test_the_processor_has_ordinary_buffers_and_no_memory_of_its_own() -> None:
+    device = CpuDevice(MonotonicClock(), 2)
+    assert device.memory() == {}
+    assert device.pool().take((2, 3)).shape == (2, 3)
+    assert device_text(device) == "CPU, 2 cores"
 
 
 def test_a_cuda_device_that_is_not_there_says_so() -> None:
@@ -125,16 +165,3 @@ async def test_a_job_is_complete_when_its_kernels_are() -> None:
 
     assert (await device.submit("generate", work)).value.query()
     device.close()
-
-
-async def test_work_begun_aside_is_known_until_it_ends() -> None:
-    go_on = threading.Event()
-    done = run_aside(MonotonicClock(), go_on.wait)
-    assert is_work_left()
-    go_on.set()
-    await done
-    for _ in range(200):
-        if not is_work_left():
-            break
-        await asyncio.sleep(0.01)
-    assert not is_work_left()
