@@ -79,3 +79,11 @@ def test_same_picture_gives_the_same_mask_and_it_is_the_callers(masker):
     masker(255 - image)
     assert np.array_equal(first, kept)
     assert np.array_equal(masker(image).mask, kept)
+
+
+def test_last_layer_as_phases_is_the_transposed_convolution():
+    from models.networks.person_mask import build
+
+    network, x = build().network, torch.randn(1, 16, 5, 7, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert (network._doubled(x) - network.segment(x)).abs().max() < 1e-5
