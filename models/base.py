@@ -21,6 +21,7 @@ class Card:
     """What a person and the pipeline need to know of a model before it is loaded.
 
     gives      result fields it fills: "boxes", "mask", "classes", "keypoints"; empty for generation
+    needs      result fields that another model beside it must give, such as "mask"
     max_age_ms how old its results may be when a frame reuses them; 0 when they may not be reused
     options    name -> what it means and what is allowed, for `livelens models`
     """
@@ -33,6 +34,7 @@ class Card:
     gives: frozenset[str] = frozenset()
     max_age_ms: float = 0.0
     options: tuple[tuple[str, str], ...] = ()
+    needs: frozenset[str] = frozenset()
 
 
 @runtime_checkable

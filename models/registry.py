@@ -9,13 +9,13 @@ torch nor openvino.
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from models import any_style, boxes, classify, faces, person_mask, pose, style
+from models import any_style, background, boxes, classify, faces, person_mask, pose, style
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
@@ -49,6 +49,7 @@ class ParsedName:
 OURS = (
     style,
     any_style,
+    background,
     person_mask,
     pose,
     faces,
@@ -101,6 +102,18 @@ def is_built_in(name: str) -> bool:
     """Whether a name is of a model that comes with the program, so that reading it from a file runs no other code."""
     parsed = parse(name)
     return parsed.attribute is None and parsed.where in _built_in()
+
+
+def lacking(generate: str, recognize: Iterable[str]) -> frozenset[str]:
+    """Return the result fields that a generator needs and none of the recognisers gives, as far as it can be known.
+
+    A model of your own, or of a package, may give anything: beside one, nothing is said to lack.
+    """
+    own = {name: _built_in().get(parse(name).where) for name in (generate, *recognize)}
+    if None in own.values():
+        return frozenset()
+    given = frozenset[str]().union(*(own[name].card.gives for name in recognize))  # type: ignore[union-attr]
+    return own[generate].card.needs - given  # type: ignore[union-attr]
 
 
 def load(name: str, target: Target, kind: Kind | None = None) -> Model:

@@ -47,7 +47,7 @@ def refuse_foreign(models: Iterable[str], where: str) -> None:
 
 def _check_stream(stream: "StreamConfig") -> None:
     from models.base import Kind
-    from models.registry import parse
+    from models.registry import lacking, parse
     from stream.address import parse_source
 
     parse_source(stream.source)
@@ -55,3 +55,5 @@ def _check_stream(stream: "StreamConfig") -> None:
         parse(name, Kind.RECOGNIZE)
     if stream.generate:
         parse(stream.generate, Kind.GENERATE)
+        if "mask" in lacking(stream.generate, stream.recognize):
+            raise ConfigError(f"{stream.generate} keeps people as they are, so it needs --recognize mask/person too")
