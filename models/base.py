@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from stream.frame import Picture
 from stream.results import Results
@@ -54,6 +54,22 @@ class Model(Protocol):
 
     def close(self) -> None:
         """Free what it holds. Idempotent."""
+        ...
+
+
+class Launched(Protocol):
+    """Work that a GPU has been given and that nobody waits for yet.
+
+    A model may have `launch(images) -> Launched`, whose result is a list of what it gives for each picture. Then a GPU
+    is given the next picture while it works on this one. `launch` may not wait for the GPU.
+    """
+
+    def wait(self) -> None:
+        """Block until the GPU is done with it; without the GIL, and never for the whole device."""
+        ...
+
+    def result(self) -> Any:
+        """Return what came of it. Only after `wait`."""
         ...
 
 

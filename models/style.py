@@ -1,14 +1,14 @@
 """The generation model `style`: repaint the picture in one of 26 painting styles or a blend of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Card, Kind, Target
+from models.base import Card, Kind, Launched, Target
 from models.entry import RUNNING, Entry, Option, Values, described, number, one_of, open_network
 from models.picture import mix, pad_to_multiple, resize
 from models.runner import Network, Runner
@@ -48,6 +48,8 @@ class StyleModel:
         self.batch_key = ""  # of streams whose pictures may run as one batch; "" for none
         self.max_batch = 1
         self._runner = runner
+        can_launch = hasattr(runner, "launch")  # without being waited for, on a GPU
+        self.launch: Callable[[Sequence[Picture]], Launched] | None = self._launched if can_launch else None
 
     def warm(self, height: int, width: int) -> None:
         """Compile for this size and run twice: the first run still allocates."""
@@ -60,18 +62,53 @@ class StyleModel:
 
     def many(self, images: Sequence[Picture]) -> list[Picture]:
         """Return several pictures of one size repainted, as one batch; the network keeps them apart."""
+        (painted,) = self._runner(self._shown(images), self.style_weights)
+        return self.finished(images, painted)
+
+    def finished(self, images: Sequence[Picture], painted: NDArray[np.uint8]) -> list[Picture]:
+        """Return what the network made of several pictures as the pictures' size and strength ask for."""
         height, width = images[0].shape[:2]
-        size = max(round(height * self.scale), 1), max(round(width * self.scale), 1)
-        shown = [padded(resize(image, *size)) for image in images]
-        (painted,) = self._runner(shown[0][None] if len(shown) == 1 else np.stack(shown), self.style_weights)
-        crops = [np.ascontiguousarray(one[: size[0], : size[1]]) for one in painted]
+        rows, columns = self._size(images)
+        crops = [np.ascontiguousarray(one[:rows, :columns]) for one in painted]
         return [
             mix(image, resize(crop, height, width), self.strength) for image, crop in zip(images, crops, strict=True)
         ]
 
+    def _launched(self, images: Sequence[Picture]) -> "Painting":
+        coming = self._runner.launch(self._shown(images), self.style_weights)  # type: ignore[attr-defined]
+        return Painting(self, images, coming)
+
+    def _shown(self, images: Sequence[Picture]) -> NDArray[np.uint8]:
+        """Return several pictures as the network takes them, [B,H,W,3]."""
+        shown = [padded(resize(image, *self._size(images))) for image in images]
+        return shown[0][None] if len(shown) == 1 else np.stack(shown)
+
+    def _size(self, images: Sequence[Picture]) -> tuple[int, int]:
+        """Return (height, width) at which the network works."""
+        height, width = images[0].shape[:2]
+        return max(round(height * self.scale), 1), max(round(width * self.scale), 1)
+
     def close(self) -> None:
         """Free the network."""
         self._runner.close()
+
+
+class Painting:
+    """Pictures being repainted on a GPU; see `models.base.Launched`."""
+
+    def __init__(self, model: StyleModel, images: Sequence[Picture], coming: Launched) -> None:
+        self._model = model
+        self._images = images
+        self._coming = coming
+
+    def wait(self) -> None:
+        """Block until the network is done."""
+        self._coming.wait()
+
+    def result(self) -> list[Picture]:
+        """Return the repainted pictures. Only after `wait`."""
+        (painted,) = self._coming.result()
+        return self._model.finished(self._images, painted)
 
 
 def padded(image: Picture) -> Picture:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from models.base import Target
 from models.runner import Array, Network, Way
+from models.transfer import Download, transfer
 from stream.errors import ModelError
 
 log = logging.getLogger(__name__)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_PINNED_AT_MOST = 8  # staging buffers kept; one per shape and direction, so two or three sizes of one network
 _RGB = 3
 EAGER = Way("torch", None, None)
 
@@ -23,7 +23,7 @@ Outputs = Tensor | tuple[Tensor, ...]
 
 
 class TorchRunner:
-    """Torch. On CUDA everything is launched on the caller's current stream; only that stream is waited for."""
+    """Torch. On a GPU everything is launched on the caller's current stream; only the result's copy is waited for."""
 
     def __init__(self, network: Network, target: Target, way: Way = EAGER) -> None:
         """Load `network` onto `target.device`, in the way that `models.runner.choose` gave. Raises ModelError."""
@@ -44,23 +44,39 @@ class TorchRunner:
 
             quantise_linear(module, network.name)
         self._run: Callable[..., Outputs] | None = _arranged(module, way.backend, self.device)  # None when closed
-        self._pinned: dict[tuple[int | str, tuple[int, ...], torch.dtype], Tensor] = {}  # staging for CUDA copies
+        self._is_graph = way.backend == "cudagraph"  # its outputs last until the next call
+        self._transfer = transfer(str(self.device)) if self.device.type in ("cuda", "xpu") else None
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run the network; float inputs are taken in the runner's precision, the results are copies."""
+        outputs = self._compute(inputs)
+        if self._transfer is None:
+            return tuple(np.asarray(output.contiguous().cpu().numpy()) for output in outputs)
+        coming = self._transfer.download(outputs)
+        coming.wait()
+        return coming.result()
+
+    def launch(self, *inputs: Array) -> Download:
+        """Start the network on the GPU's current stream and return what will come; nothing is waited for. GPU only."""
+        assert self._transfer is not None
+        return self._transfer.download(self._compute(inputs))
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        self._run = None
+
+    def _compute(self, inputs: tuple[Array, ...]) -> tuple[Tensor, ...]:
+        """Return the outputs, float ones as float32, on the device and perhaps not yet computed."""
         if self._run is None:
             raise ModelError(f"{self.variant}: called after close")
         if self._threads and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)  # holds for this thread, so each lane keeps its own number
         with torch.inference_mode():
-            uploaded = [self._upload(i, array) for i, array in enumerate(inputs)]
-            outputs = self._call(self._run, uploaded)
-            return self._download(outputs if isinstance(outputs, tuple) else (outputs,))
-
-    def close(self) -> None:
-        """Let go of the weights and the buffers."""
-        self._run = None
-        self._pinned.clear()
+            outputs = self._call(self._run, [self._upload(array) for array in inputs])
+            each = outputs if isinstance(outputs, tuple) else (outputs,)
+            if self._is_graph:
+                each = tuple(output.clone() for output in each)
+            return tuple(output.float() if output.is_floating_point() else output for output in each)
 
     def _call(self, run: Callable[..., Outputs], inputs: list[Tensor]) -> Outputs:
         if not self._is_compiled:
@@ -73,35 +89,15 @@ class TorchRunner:
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"{self.variant}: torch.compile failed: {line}; say backend=torch") from error
 
-    def _upload(self, index: int, array: Array) -> Tensor:
-        host = torch.from_numpy(np.ascontiguousarray(array))
-        if self._is_first and host.ndim == 4 and host.shape[3] == _RGB:
+    def _upload(self, array: Array) -> Tensor:
+        if self._transfer is not None:
+            given = self._transfer.upload(array)
+        else:
+            given = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        if self._is_first and given.ndim == 4 and given.shape[3] == _RGB:
             # the same picture with its channels apart in memory; the network's own permute then finds them in order
-            host = host.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
-        if self.device.type == "cuda":
-            staged = self._staging(index, host)
-            staged.copy_(host)
-            host = staged
-        on_device = host.to(self.device, non_blocking=True)
-        return on_device.to(self._dtype) if on_device.is_floating_point() else on_device
-
-    def _download(self, outputs: tuple[Tensor, ...]) -> tuple[Array, ...]:
-        results = [o.float() if o.is_floating_point() else o for o in outputs]
-        if self.device.type == "cuda":
-            staged = [self._staging(f"out{i}", result) for i, result in enumerate(results)]
-            for host, result in zip(staged, results, strict=True):
-                host.copy_(result, non_blocking=True)
-            torch.cuda.current_stream(self.device).synchronize()
-            results = [host.clone() for host in staged]
-        return tuple(np.asarray(result.contiguous().cpu().numpy()) for result in results)
-
-    def _staging(self, index: int | str, like: Tensor) -> Tensor:
-        key = (index, tuple(like.shape), like.dtype)
-        if key not in self._pinned:
-            if len(self._pinned) >= _PINNED_AT_MOST:
-                self._pinned.pop(next(iter(self._pinned)))
-            self._pinned[key] = torch.empty_like(like, device="cpu", pin_memory=True)
-        return self._pinned[key]
+            given = given.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+        return given.to(self._dtype) if given.is_floating_point() else given
 
 
 def _arranged(module: nn.Module, backend: str, device: torch.device) -> Callable[..., Outputs]:

@@ -23,7 +23,8 @@ class Converter:
         BICUBIC          0.28        1.66       5.18
     More swscale threads won at most 0.6 ms, and take a core from the models.
 
-    The picture is a view of FFmpeg's own frame unless its rows are padded or it is turned; then it comes from `pool`.
+    The picture is a view of FFmpeg's own frame unless its rows are padded, it is turned, or a GPU will read it:
+    then it comes from `pool`.
     """
 
     def __init__(self, pool: BufferPool | None = None) -> None:
@@ -45,7 +46,7 @@ class Converter:
             threads=1,
         )
         picture: Picture = scaled.to_ndarray()  # type: ignore[assignment]  # rgb24 is uint8
-        if not turns and picture.flags.c_contiguous:
+        if not turns and picture.flags.c_contiguous and not self._pool.is_locked:
             return picture
         upright: Picture = self._pool.take((*size[::-1], 3))
         if turns:

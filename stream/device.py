@@ -171,9 +171,8 @@ def _page_locked(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Return a page-locked array with undefined content, which the GPU can read by itself."""
     import torch
 
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    locked = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-    made: NDArray[Any] = locked.numpy().view(dtype).reshape(shape)
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
+    made: NDArray[Any] = torch.empty(shape, dtype=kind, pin_memory=True).numpy()
     return made
 
 

@@ -50,6 +50,7 @@ class BufferPool:
         self._bytes = 0
         self._hits = 0
         self._misses = 0
+        self.is_locked = allocate is not np.empty  # page-locked for a GPU: a picture must be put there to be of use
         self._allocate = allocate
         self._lock = threading.Lock()
 
@@ -80,6 +81,7 @@ class BufferPool:
     def _made(self, key: Key) -> NDArray[Any]:
         """Return a new array, kept when there is room for it; one that is not kept is freed like any other."""
         made = self._allocate(key[0], key[1])
+        assert not isinstance(made.base, np.ndarray), "views of a view refer past it, and would not be counted"
         shelf = self._shelves.setdefault(key, [])
         if len(shelf) < self._most_of_one_shape and self._make_room(made.nbytes, key):
             shelf.append(made)

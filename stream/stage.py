@@ -85,7 +85,7 @@ class Stage:
 
     def can_launch(self, rung: int = 0) -> bool:
         """Whether a variant can be started without waiting: its model has `launch`, and needs nobody's results."""
-        return not self.needs and hasattr(self.ladder[rung].model, "launch")
+        return not self.needs and getattr(self.ladder[rung].model, "launch", None) is not None
 
     def launch_all(self, frames: Sequence[Frame], rung: int = 0) -> "LaunchedStage":
         """Start a variant on the pictures of several frames, without waiting. Launcher only; raises what it raises."""

@@ -56,7 +56,7 @@ LAYERS: tuple[set[str], ...] = (
 
 # The only files of stream/ that know models/:
 MEETS_MODELS = {"stream/models_cli.py", "stream/preflight.py", "stream/wiring.py"}
-MODELS_KNOW = {"stream.errors", "stream.frame", "stream.results", "stream.clock", "stream.still"}
+MODELS_KNOW = {"stream.errors", "stream.frame", "stream.results", "stream.clock", "stream.still", "stream.pool"}
 KNOWS_TORCH = {"stream/device.py"}  # and models/
 
 # Decided here, awaited elsewhere: standard library only, so that they can be read and replayed on their own.

@@ -188,3 +188,16 @@ def test_as_many_buffers_are_made_as_were_held_at_once(steps: list[tuple[bool, i
         most = max(most, len(held))
     assert pool.counts().misses == most
     assert pool.counts().outstanding == len(held)
+
+
+def test_buffers_of_another_allocator_are_counted_the_same() -> None:
+    """As page-locked ones are: torch's memory seen as an array. What is a view already would not be counted."""
+    pool = BufferPool(allocate=lambda shape, dtype: torch.empty(shape, dtype=torch.uint8).numpy())
+    buffer = pool.take(SHAPE)
+    at, seen = address(buffer), buffer[3:, :5]
+    del buffer
+    assert address(pool.take(SHAPE)) != at
+    del seen
+    assert pool.counts().outstanding == 0
+    with pytest.raises(AssertionError, match="views of a view"):
+        BufferPool(allocate=lambda shape, dtype: np.empty(1000, np.uint8)[: np.prod(shape)].reshape(shape)).take((3,))
