@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from models import learnt
 from models.base import Kind
 from models.contract import guarded
 from models.registry import ParsedName, code_of, parse, quoted
@@ -91,8 +92,17 @@ def _style(parsed: ParsedName) -> Mapping[str, float]:
     if parsed.where == "style/any":
         return ANY_STYLE_QUALITIES
     text = dict(parsed.options).get("blend")
+    if (own := learnt.opened(parsed.where)) is not None:
+        return _learnt(parsed.where, text, own.qualities)
     styles = [number for number, _ in read_blend(text)] if text else [style_number(parsed.where)]
     return {option: min(values[number] for number in styles) for option, values in STYLE_QUALITIES.items()}
+
+
+def _learnt(name: str, blend: str | None, own: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the qualities of a style that a person has learnt, measured when it was; a blend's as above."""
+    styles = learnt.styles_of(name, blend)
+    measured_here = {option: (*values, own.get(option, 0.0)) for option, values in STYLE_QUALITIES.items()}
+    return {option: min(values[number] for number in styles) for option, values in measured_here.items()}
 
 
 def _boxes(parsed: ParsedName) -> Mapping[str, float]:

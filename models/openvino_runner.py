@@ -126,7 +126,8 @@ def load_graph(network: Network, precision: str = "fp32") -> ov.Model:
 
 def _build(network: Network, precision: str) -> ov.Model:
     """Make the graph that `<name>_fast.py` describes. Takes some 10 ms; imports no torch."""
-    made: ov.Model = importlib.import_module(f"models.networks.{network.name}_fast").build(precision == "fp32")
+    fast = importlib.import_module(f"models.networks.{network.name}_fast")
+    made: ov.Model = fast.build(precision == "fp32", *network.further)
     return made
 
 

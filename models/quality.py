@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Model, Target
-from models.ladder import QUALITIES, family, measured
+from models.ladder import QUALITIES, STYLE_QUALITIES, family, measured
 from models.registry import load
 from stream.frame import Picture
 from stream.results import Results
@@ -140,6 +140,14 @@ def measure(name: str, pictures: Sequence[Picture], target: Target) -> list[tupl
     compare = COMPARE[family(name)]
     reference = _run(name, pictures, target)
     return [(rung.name, compare(_run(rung.name, pictures, target), reference)) for rung in measured(name)]
+
+
+def measure_scales(name: str, pictures: Sequence[Picture], target: Target) -> dict[str, Quality]:
+    """Return the quality of each smaller scale of a style, by option, whatever its ladder says."""
+    reference = _run(f"{name}:scale=1", pictures, target)
+    return {
+        option: compare_paintings(_run(f"{name}:{option}", pictures, target), reference) for option in STYLE_QUALITIES
+    }
 
 
 def _run(name: str, pictures: Sequence[Picture], target: Target) -> list[Any]:

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from models import any_style, background, boxes, classify, faces, person_mask, pose, style
+from models import any_style, background, boxes, classify, faces, learnt, person_mask, pose, style
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
@@ -63,13 +63,18 @@ def _built_in() -> dict[str, Entry]:
     return {entry.card.name: trackable(entry) for module in OURS for entry in module.entries()}
 
 
+def _entry(name: str) -> Entry | None:
+    """Return one of our models or a learnt style, whose file is then read; None for another. Raises ModelError."""
+    return _built_in().get(name) or learnt.find(name)
+
+
 def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in _built_in()}
 
 
 def cards() -> list[Card]:
     """Return the card of every model by name, those of installed packages too; a broken package is a warning."""
-    found = [entry.card for entry in _built_in().values()]
+    found = [entry.card for entry in (*_built_in().values(), *learnt.entries())]
     for name, point in _plugins().items():
         try:
             found.append(_plugin_card(_load_plugin(name, point), name))
@@ -91,17 +96,19 @@ def parse(name: str, kind: Kind | None = None) -> ParsedName:
     if head not in _names():
         raise ModelError(_unknown(head))
     parsed = ParsedName(name, head, None, _read_options(name, rest))
-    if head in _built_in():
-        entry = _built_in()[head]
+    if (entry := _entry(head)) is not None:
         _check_kind(entry.card, kind)
         resolve(head, entry.options, dict(parsed.options))
     return parsed
 
 
 def is_built_in(name: str) -> bool:
-    """Whether a name is of a model that comes with the program, so that reading it from a file runs no other code."""
+    """Whether a name is of a model that comes with the program, so that reading it from a file runs no other code.
+
+    A learnt style counts: its file holds numbers only.
+    """
     parsed = parse(name)
-    return parsed.attribute is None and parsed.where in _built_in()
+    return parsed.attribute is None and _entry(parsed.where) is not None
 
 
 def lacking(generate: str, recognize: Iterable[str]) -> frozenset[str]:
@@ -109,7 +116,7 @@ def lacking(generate: str, recognize: Iterable[str]) -> frozenset[str]:
 
     A model of your own, or of a package, may give anything: beside one, nothing is said to lack.
     """
-    own = {name: _built_in().get(parse(name).where) for name in (generate, *recognize)}
+    own = {name: _entry(parse(name).where) for name in (generate, *recognize)}
     if None in own.values():
         return frozenset()
     given = frozenset[str]().union(*(own[name].card.gives for name in recognize))  # type: ignore[union-attr]
@@ -126,8 +133,7 @@ def load(name: str, target: Target, kind: Kind | None = None) -> Model:
         if kind is None:
             raise ModelError(f"{name}: say what your own model does, with --recognize or --generate")
         return _open_own(name, parsed, parsed.attribute, target, kind)
-    if parsed.where in _built_in():
-        entry = _built_in()[parsed.where]
+    if (entry := _entry(parsed.where)) is not None:
         values: Values = resolve(parsed.where, entry.options, dict(parsed.options))
         return entry.open(entry.card, target, values)
     return _open_plugin(parsed, target, kind)
@@ -150,11 +156,11 @@ def code_of(parsed: ParsedName) -> Callable[..., object] | None:
     if parsed.attribute is not None:
         found: Callable[..., object] = find(parsed.text, parsed.where, parsed.attribute)
         return found
-    return None if parsed.where in _built_in() else _load_plugin(parsed.where, _plugins()[parsed.where])
+    return None if _entry(parsed.where) else _load_plugin(parsed.where, _plugins()[parsed.where])
 
 
 def _names() -> list[str]:
-    return [*_built_in(), *_plugins()]
+    return [*_built_in(), *learnt.names(), *_plugins()]
 
 
 def _parse_own(name: str, head: str, attribute: str, behind: str, is_file: bool) -> ParsedName:

@@ -36,6 +36,7 @@ class Network:
               graph. Without it the graph is traced from the torch module
     inputs    what the network is shown of the i-th picture of a clip, to learn how large its numbers get; None when it
               cannot be quantised
+    addition  a file of further weights that both `build` take as their last argument; None for the committed ones only
     """
 
     name: str
@@ -44,12 +45,18 @@ class Network:
     has_fast: bool = False
     inputs: Callable[[Picture, int], tuple[Array, ...]] | None = None
     part: str = ""
+    addition: Path | None = None
 
     def build(self) -> "nn.Module":
         """Return the torch module with its weights. Imports torch, so it may block for seconds. Raises ModelError."""
-        found = importlib.import_module(f"models.networks.{self.name}")
-        module: nn.Module = found.build(self.part) if self.part else found.build()
-        return module
+        part = (self.part,) if self.part else ()
+        made: nn.Module = importlib.import_module(f"models.networks.{self.name}").build(*part, *self.further)
+        return made
+
+    @property
+    def further(self) -> tuple[Path, ...]:
+        """Return what is handed to `build` last: the addition, where there is one."""
+        return () if self.addition is None else (self.addition,)
 
     def version(self) -> str:
         """Return a digest of the weights and of the source that makes a graph of them."""
@@ -58,6 +65,8 @@ class Network:
         for source in (f"{self.name}.py", "layers.py", f"{self.name}_fast.py", "subpixel.py", "graph.py"):
             if (folder / source).is_file():
                 digest.update((folder / source).read_bytes())
+        for file in self.further:
+            digest.update(file.read_bytes())
         return digest.hexdigest()
 
 

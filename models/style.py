@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,21 @@ STYLES = 26
 MULTIPLE_PX = 4  # the network halves the size twice
 BATCH_AT_MOST = 4  # pictures; more would wait longer for each other than they gain
 LEAST_PX = 16  # a quarter of it is still larger than the reflection padding
-NETWORK = Network(
-    "style",
-    (((1, 64, 96, 3), "uint8"), ((STYLES,), "float32")),
-    is_fixed=False,
-    has_fast=True,
-    inputs=lambda picture, i: (padded(picture)[None], blend_weights(((i % STYLES, 1.0),))),  # every style in its turn
-)
+
+
+def network_of(styles: int, addition: Path | None = None) -> Network:
+    """Return the network of so many styles: the 26, and with the file of a learnt one 27."""
+    return Network(
+        "style",
+        (((1, 64, 96, 3), "uint8"), ((styles,), "float32")),
+        is_fixed=False,
+        has_fast=True,
+        inputs=lambda image, i: (padded(image)[None], blend_weights(((i % styles, 1.0),), styles)),  # each in its turn
+        addition=addition,
+    )
+
+
+NETWORK = network_of(STYLES)
 
 
 class Where(StrEnum):
@@ -116,12 +125,12 @@ def padded(image: Picture) -> Picture:
     return pad_to_multiple(image, MULTIPLE_PX, LEAST_PX)
 
 
-def read_blend(text: str) -> tuple[tuple[int, float], ...]:
+def read_blend(text: str, styles: int = STYLES) -> tuple[tuple[int, float], ...]:
     """Return (style, share) pairs from `2:0.3+12:0.7`; shares sum to 1. Raises ValueError when it is not that."""
     parts: list[tuple[int, float]] = []
     for part in text.split("+"):
         found = re.fullmatch(r"(\d+)(?::(\d+(?:\.\d*)?|\.\d+))?", part.strip())
-        if found is None or int(found[1]) >= STYLES:
+        if found is None or int(found[1]) >= styles:
             raise ValueError(text)
         parts.append((int(found[1]), float(found[2] or 1)))
     total = sum(share for _, share in parts)
@@ -130,9 +139,9 @@ def read_blend(text: str) -> tuple[tuple[int, float], ...]:
     return tuple((style, share / total) for style, share in parts)
 
 
-def blend_weights(blend: tuple[tuple[int, float], ...]) -> NDArray[np.float32]:
-    """Return `[26] float32` that sums to 1."""
-    weights = np.zeros(STYLES, np.float32)
+def blend_weights(blend: tuple[tuple[int, float], ...], styles: int = STYLES) -> NDArray[np.float32]:
+    """Return `[styles] float32` that sums to 1."""
+    weights = np.zeros(styles, np.float32)
     for style, share in blend:
         weights[style] += share
     return weights
@@ -177,9 +186,15 @@ DEFAULT_STYLE = 0  # why: docs/models.md
 
 
 def _open(card: Card, target: Target, values: Values) -> StyleModel:
-    blend = values["blend"] or ((style_number(card.name), 1.0),)
-    runner = open_network(NETWORK, target, values)
-    model = StyleModel(card, runner, blend_weights(blend), values)
+    return open_style(card, target, values, NETWORK, style_number(card.name))
+
+
+def open_style(card: Card, target: Target, values: Values, network: Network, style: int) -> StyleModel:
+    """Return the model of a network and one of its styles, or of the blend in `values`. Raises ModelError."""
+    blend = values["blend"] or ((style, 1.0),)
+    (_, ((styles,), _)) = network.example
+    runner = open_network(network, target, values)
+    model = StyleModel(card, runner, blend_weights(blend, styles), values)
     if target.device != "cpu":  # a processor is as busy with one picture; a GPU is not
         model.batch_key, model.max_batch = f"{card.name} {sorted(values.items(), key=str)}", BATCH_AT_MOST
     return model

@@ -2,6 +2,8 @@
 
 import typer
 
+from stream import learn_cli
+
 models = typer.Typer(help="List the models; check, fetch or make one.", invoke_without_command=True)
 
 
@@ -27,4 +29,5 @@ def _print_all() -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
+    learn_cli.register(models)
     app.add_typer(models, name="models", short_help="List the models; check, fetch or make one.")

@@ -4,11 +4,14 @@ Johnson et al. 2016 (arXiv 1603.08155) for the network, Dumoulin et al. 2016 (ar
 instance norm that holds one gamma and beta per style; the upsampling is nearest-neighbour then convolution.
 """
 
+from functools import partial
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import checkpoint
+from models import checkpoint, stylefile
 
 STYLES = 26
 EPSILON = 1e-5  # of the instance norm; the original graph's constant
@@ -32,10 +35,12 @@ class ConditionalInstanceNorm(nn.Module):
 class ConvNorm(nn.Module):
     """Reflection padding, convolution without bias, conditional instance norm; upsampled first when asked."""
 
-    def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, upsample: bool = False) -> None:
+    def __init__(
+        self, cin: int, cout: int, kernel: int, stride: int = 1, upsample: bool = False, styles: int = STYLES
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(cin, cout, kernel, stride, bias=False)
-        self.norm = ConditionalInstanceNorm(STYLES, cout)
+        self.norm = ConditionalInstanceNorm(styles, cout)
         self.pad_px = kernel // 2
         self.upsample = upsample
 
@@ -51,10 +56,10 @@ class ConvNorm(nn.Module):
 class Residual(nn.Module):
     """Two convolutions whose sum with the input is passed on without an activation."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, styles: int = STYLES) -> None:
         super().__init__()
-        self.first = ConvNorm(channels, channels, 3)
-        self.second = ConvNorm(channels, channels, 3)
+        self.first = ConvNorm(channels, channels, 3, styles=styles)
+        self.second = ConvNorm(channels, channels, 3, styles=styles)
 
     def forward(self, x: Tensor, style_weights: Tensor) -> Tensor:
         """Return `x` plus the change."""
@@ -65,12 +70,13 @@ class Residual(nn.Module):
 class StyleTransfer(nn.Module):
     """Repaint `[B,3,H,W] float rgb 0..1` (H and W divisible by 4, at least 16) in a blend of styles; same shape out."""
 
-    def __init__(self) -> None:
+    def __init__(self, styles: int = STYLES) -> None:
         super().__init__()
-        self.contract = nn.ModuleList([ConvNorm(3, 32, 9), ConvNorm(32, 32, 3, 2), ConvNorm(32, 32, 3, 2)])
-        self.residual = nn.ModuleList([Residual(32) for _ in range(6)])
-        self.expand = nn.ModuleList([ConvNorm(32, 8, 3, upsample=True), ConvNorm(8, 4, 3, upsample=True)])
-        self.paint = ConvNorm(4, 3, 9)
+        conv = partial(ConvNorm, styles=styles)
+        self.contract = nn.ModuleList([conv(3, 32, 9), conv(32, 32, 3, 2), conv(32, 32, 3, 2)])
+        self.residual = nn.ModuleList([Residual(32, styles) for _ in range(6)])
+        self.expand = nn.ModuleList([conv(32, 8, 3, upsample=True), conv(8, 4, 3, upsample=True)])
+        self.paint = conv(4, 3, 9)
 
     def forward(self, x: Tensor, style_weights: Tensor) -> Tensor:
         """Return the painting, `[B,3,H,W] float rgb 0..1`."""
@@ -86,9 +92,9 @@ class StyleTransfer(nn.Module):
 class StyleOnPicture(nn.Module):
     """The whole way from uint8 picture to uint8 picture, so that a backend runs it as one graph."""
 
-    def __init__(self) -> None:
+    def __init__(self, styles: int = STYLES) -> None:
         super().__init__()
-        self.network = StyleTransfer()
+        self.network = StyleTransfer(styles)
 
     def forward(self, image: Tensor, style_weights: Tensor) -> Tensor:
         """Return `[1,H,W,3] uint8 rgb` from `[1,H,W,3] uint8 rgb` and `style_weights [26]`."""
@@ -99,8 +105,16 @@ class StyleOnPicture(nn.Module):
         return (painting.float() * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
 
 
-def build() -> nn.Module:
-    """Return the network with its committed weights, ready to run. Raises ModelError when they do not fit."""
-    graph = StyleOnPicture()
-    checkpoint.load_into(graph.network, "style")
+def build(addition: Path | None = None) -> nn.Module:
+    """Return the network with its committed weights, ready to run. Raises ModelError when they do not fit.
+
+    With the file of a learnt style as `addition` it has 27 styles, that one the last.
+    """
+    if addition is None:
+        graph = StyleOnPicture()
+        checkpoint.load_into(graph.network, "style")
+        return graph.eval()
+    graph = StyleOnPicture(STYLES + 1)
+    weights = stylefile.with_row(checkpoint.arrays("style"), stylefile.read(addition).row)
+    graph.network.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()}, strict=True)
     return graph.eval()

@@ -5,20 +5,28 @@ resolution (`subpixel.py`; exact), and, unless `is_exact`, the first layer multi
 0..255, so only its weights are rounded). Built from the checkpoint without torch.
 """
 
+from pathlib import Path
+
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from models import checkpoint
+from models import checkpoint, stylefile
 from models.networks.graph import byte_rows, conv, conv_bytes, ints, mirror, norm, pad, phase_norm, scaled
 from models.networks.subpixel import PHASES, Weights, after_upsampling, over_phases
 
 PAINT_REACH = 2  # low-resolution pixels that the last layer sees to each side
 
 
-def build(is_exact: bool) -> ov.Model:
-    """Return the graph `[1,H,W,3] uint8 rgb`, `style_weights [26]` -> `[1,H,W,3] uint8 rgb`. Raises ModelError."""
-    return Builder(checkpoint.arrays("style"), is_exact).model()
+def build(is_exact: bool, addition: Path | None = None) -> ov.Model:
+    """Return the graph `[1,H,W,3] uint8 rgb`, `style_weights [26]` -> `[1,H,W,3] uint8 rgb`. Raises ModelError.
+
+    With the file of a learnt style as `addition` it has 27 styles, that one the last.
+    """
+    weights = checkpoint.arrays("style")
+    if addition is not None:
+        weights = stylefile.with_row(weights, stylefile.read(addition).row)
+    return Builder(weights, is_exact).model()
 
 
 class Builder:
