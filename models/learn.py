@@ -5,7 +5,9 @@ beta are fitted, in a small part of the time. It starts from the built-in style 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +29,8 @@ RATE = 0.05  # of Adam, at its highest; numbers of order 1 change by some tenths
 WARMING = 10  # steps until the rate is at its highest
 CROP_PX = 224  # what is painted at each step, cut from a picture at the size it is shown in: strokes keep their size
 TRIED_PX = 160  # the same where the 26 styles are tried
+TRIAL_EVERY = 25  # steps
+ALONE = 0.9  # of a step's time on the processor: nobody else wanted the core
 STEPS_AT_MOST = 400  # the loss hardly moves after 250
 PAINTING_LEAST_PX = 32  # shorter side; less has no texture
 PICTURES_HELD_OUT = 4  # never trained on; the losses that are told are theirs
@@ -34,11 +38,13 @@ PICTURES_HELD_OUT = 4  # never trained on; the losses that are told are theirs
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a style is learnt from.
+    """What a style is learnt from, and how.
 
     painting  `[H,W,3] uint8 rgb`
     pictures  what will be painted in it, `[H,W,3] uint8 rgb`, two at least; every fourth is held out
     seconds   how long it may take; steps how many there may be; whichever comes first
+    threads   CPU threads; 0 looks now and then whether one or all are quicker, which depends on what else is running.
+              They add up in another order, so only a fixed number gives the same numbers again, bit for bit
     size      (height, width) the pictures are shown in: the painting's strokes will have the size that they have
               when the painting itself is shown as large
     """
@@ -49,6 +55,7 @@ class Lesson:
     seconds: float = 60.0
     steps: int = STEPS_AT_MOST
     seed: int = 0
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +77,13 @@ class Progress:
 
 
 class Student:
-    """The network with a single style that learns; the same seed and steps give the same numbers."""
+    """The network with a single style that learns. The same seed, steps and threads give the same numbers."""
 
     def __init__(self, lesson: Lesson) -> None:
         """Prepare, and start from the nearest built-in style. Takes some seconds. Raises ModelError."""
         _check(lesson)
+        if lesson.threads:
+            torch.set_num_threads(lesson.threads)
         self._lesson = lesson
         self._rng = np.random.default_rng(lesson.seed)
         self._weights = checkpoint.arrays("style")
@@ -91,8 +100,9 @@ class Student:
         """Take steps until the time or the number of them is up; the row is whole between any two."""
         rows = [number for name, number in self.network.named_parameters() if name in stylefile.SHAPES]
         optimiser = torch.optim.Adam(rows, lr=RATE, betas=(0.9, 0.99))
-        started_ns, share = clock.now_ns(), 0.0
+        started_ns, share, trial = clock.now_ns(), 0.0, _Threads(self._lesson.threads)
         while share < 1:
+            trial.before(self.step, clock.now_ns())
             # warm up, then a cosine down to nothing (Loshchilov and Hutter 2017, arXiv 1608.03983)
             rate = RATE * min(1, (self.step + 1) / WARMING) * (0.5 + 0.5 * math.cos(math.pi * share))
             optimiser.param_groups[0]["lr"] = rate
@@ -154,6 +164,35 @@ class Student:
         top, left = (int(self._rng.integers(side - CROP_PX + 1)) for side in image.shape[:2])
         crop = to_tensor(image[top : top + CROP_PX, left : left + CROP_PX])
         return crop.flip(3) if self._rng.random() < 0.5 else crop
+
+
+class _Threads:
+    """Finds out whether one thread or all are quicker.
+
+    On a busy machine threads wait for each other, busily: single steps of 19 s instead of 0.2 s were seen. So all are
+    tried only after a step in which the one thread had a core to itself.
+    """
+
+    def __init__(self, fixed: int, cpu_ns: Callable[[], int] = time.process_time_ns) -> None:
+        self._fixed = fixed
+        self._cpu_ns = cpu_ns
+        self._started = (0, 0)  # the step before: when, and the processor time until then
+        self._one_ns = 0  # how long a step took with one thread
+
+    def before(self, step: int, now_ns: int) -> None:
+        """Set the number of threads for a step; the first two of every TRIAL_EVERY are the trial."""
+        index, cpu_ns = step % TRIAL_EVERY, self._cpu_ns()
+        took_ns, worked_ns = now_ns - self._started[0], cpu_ns - self._started[1]
+        self._started = now_ns, cpu_ns
+        if self._fixed:
+            torch.set_num_threads(self._fixed)
+        elif index == 0:
+            torch.set_num_threads(1)
+        elif index == 1:
+            self._one_ns = took_ns
+            torch.set_num_threads((os.cpu_count() or 1) if worked_ns > ALONE * took_ns else 1)
+        elif index == 2 and took_ns > self._one_ns:
+            torch.set_num_threads(1)
 
 
 def single_style(weights: Row, row: Row) -> StyleTransfer:

@@ -67,7 +67,10 @@ def learn_style(
     preview: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to show how it goes (default: beside the style).")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed and steps, same style.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed, steps and threads: same style.")] = 0,
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=0, max=256, help="CPU threads; 0 takes what is quicker at the moment.")
+    ] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a learnt style of that name.")] = False,
 ) -> None:
     """Learn a painting as a style, in about a minute: then -g style/NAME paints in it.
@@ -80,7 +83,7 @@ def learn_style(
     from models.learn import Lesson, Student
 
     say(f"Learning {painting.name}: choosing the nearest of the built-in styles to start from ...")
-    student = Student(Lesson(course.painting, course.pictures, course.size, seconds, steps, seed))
+    student = Student(Lesson(course.painting, course.pictures, course.size, seconds, steps, seed, threads))
     say(f"Starting from style/{student.nearest}; Ctrl-C keeps what is learnt so far. Preview: {course.preview}")
     started_ns = course.clock.now_ns()
     _learn(course, student)
