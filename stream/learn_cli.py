@@ -17,12 +17,12 @@ import typer
 from stream import __version__
 from stream.clock import NS_PER_S, MonotonicClock
 from stream.errors import ConfigError, ModelError
-from stream.frame import Picture
 from stream.progress import note, say
 
 if TYPE_CHECKING:
     from models.learn import Losses, Progress, Student
     from models.stylefile import Row
+    from stream.frame import Picture
 
 PREVIEW_EVERY_NS = 5 * NS_PER_S
 PICTURES_AT_MOST = 48  # to paint; more are seen less than ten times each
@@ -42,8 +42,8 @@ class Course:
 
     name: str
     painting_file: Path
-    painting: Picture
-    pictures: list[Picture]
+    painting: "Picture"
+    pictures: "list[Picture]"
     size: tuple[int, int]  # (height, width)
     path: Path
     preview: Path
@@ -115,7 +115,7 @@ def _course(
     return Course(name, painting, picture, _pictures(content), (int(found[2]), int(found[1])), path, preview)
 
 
-def _pictures(content: Path | None) -> list[Picture]:
+def _pictures(content: Path | None) -> "list[Picture]":
     """Return the pictures to learn on. Raises ConfigError when there are too few."""
     from stream.address import sample_clip
 
@@ -129,7 +129,7 @@ def _pictures(content: Path | None) -> list[Picture]:
     return found
 
 
-def _stills(folder: Path) -> Iterator[Picture]:
+def _stills(folder: Path) -> "Iterator[Picture]":
     from stream.errors import StillError
     from stream.still import read_still
 
@@ -144,7 +144,7 @@ def _stills(folder: Path) -> Iterator[Picture]:
         count += 1
 
 
-def _frames(clip: Path) -> list[Picture]:
+def _frames(clip: Path) -> "list[Picture]":
     """Return pictures from all over the first minute of a clip."""
     import av
 
