@@ -8,22 +8,23 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stream import __version__
-from stream.clock import NS_PER_S, MonotonicClock
 from stream.errors import ConfigError, ModelError
 from stream.progress import note, say
 
 if TYPE_CHECKING:
     from models.learn import Losses, Progress, Student
     from models.stylefile import Row
+    from stream.clock import MonotonicClock
     from stream.frame import Picture
 
+NS_PER_S = 1_000_000_000
 PREVIEW_EVERY_NS = 5 * NS_PER_S
 PICTURES_AT_MOST = 48  # to paint; more are seen less than ten times each
 CLIP_FRAMES_AT_MOST = 1800  # looked at in a clip: a minute at 30 fps
@@ -47,9 +48,9 @@ class Course:
     size: tuple[int, int]  # (height, width)
     path: Path
     preview: Path
+    clock: "MonotonicClock"
     row: "Row | None" = None
     is_stopped: bool = False
-    clock: MonotonicClock = field(default_factory=MonotonicClock)
 
 
 def learn_style(
@@ -96,6 +97,7 @@ def _course(
 ) -> Course:
     """Check everything that can be wrong before anything takes time. Raises ConfigError or ModelError."""
     from models.learnt import check_name
+    from stream.clock import MonotonicClock
     from stream.still import read_still
 
     path = check_name(name, overwrite)
@@ -112,7 +114,8 @@ def _course(
         raise ConfigError(
             f"{painting.name} has {picture.shape[1]}x{picture.shape[0]} pixels; a painting needs 64 a side at least"
         )
-    return Course(name, painting, picture, _pictures(content), (int(found[2]), int(found[1])), path, preview)
+    sides = int(found[2]), int(found[1])
+    return Course(name, painting, picture, _pictures(content), sides, path, preview, MonotonicClock())
 
 
 def _pictures(content: Path | None) -> "list[Picture]":
