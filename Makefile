@@ -10,7 +10,7 @@ INSTALLED = $(VENV)/.installed
 DEV       = $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gpu lint types bench demo check format clean
+.PHONY: help setup run test test-gpu lint types bench bench-gpu demo check format clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ types: $(DEV) ## Check types (mypy --strict on stream/ and models/)
 
 bench: $(DEV) ## Measure speed and memory on this machine
 	$(PY) -m tests.bench $(ARGS)
+
+bench-gpu: $(DEV) ## Measure models, copies and the whole picture on an NVIDIA GPU
+	$(PY) -m tests.bench.gpu $(ARGS)
 
 demo: ## List the demos and how to start one
 	@for file in demos/[0-9]*.py; do \

@@ -54,6 +54,7 @@ class Broadcast:
         self.codecs: frozenset[str] = frozenset()  # watched now; read by the encoder thread
         self.last_error: str | None = None  # None while encoding works
         self.fps = fps  # of the source, for the encoder's rate control
+        self.h264 = ""  # which encoder makes H.264, as in EncoderSettings; counts when the next one is opened
         self._clock = clock
         self._composer = composer
         self._on_sent = on_sent
@@ -202,7 +203,8 @@ class Broadcast:
         if encoder is None or (encoder.settings.height, encoder.settings.width) != (height, width):
             bitrate_bps = default_bitrate_bps(width, height, self.fps)
             encoder = rendition.encoder = VideoEncoder(
-                EncoderSettings(codec, width, height, self.fps, bitrate_bps), self._pool
+                EncoderSettings(codec, width, height, self.fps, bitrate_bps, self.h264 if codec == "H264" else ""),
+                self._pool,
             )
             rendition.gate.made(now_ns)
         encoder.follow_rate(self._encoded_rate.per_second(now_ns))

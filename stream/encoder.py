@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 else:
     VideoPacket = av.Packet  # generic only in PyAV's type stubs
 
+SOFTWARE = {"H264": "libx264", "VP8": "libvpx"}
+NVENC = "h264_nvenc"
 RTP_CLOCK = Fraction(1, 90_000)  # RFC 6184 section 8.2.1, RFC 7741 section 4.1
 BITS_PER_PIXEL = 0.25  # start of a sane rate: painted pictures are full of detail; 640x360 at 30 fps gets 1.7 Mb/s
 MIN_BITRATE_BPS = 300_000
@@ -65,13 +67,17 @@ class KeyframeGate:
 
 @dataclass(frozen=True, slots=True)
 class EncoderSettings:
-    """What an encoder is opened with. `codec` is "H264" or "VP8"; width and height are even."""
+    """What an encoder is opened with. `codec` is "H264" or "VP8"; width and height are even.
+
+    encoder  FFmpeg's name of it: "libx264", "libvpx", or NVENC on an NVIDIA GPU; "" is the processor's for the codec
+    """
 
     codec: str
     width: int
     height: int
     fps: float
     bitrate_bps: int
+    encoder: str = ""
 
 
 def default_bitrate_bps(width: int, height: int, fps: float) -> int:
@@ -103,7 +109,8 @@ class VideoEncoder:
             self._context = _open(settings)
         except (av.error.FFmpegError, ValueError) as error:
             size = f"{settings.width}x{settings.height}"
-            raise SinkError(f"no {settings.codec} encoder for {size}: {error}; run `livelens doctor`") from error
+            name = settings.encoder or settings.codec
+            raise SinkError(f"no {name} encoder for {size}: {error}; run `livelens doctor`") from error
 
     def encode(self, picture: Picture, rtp_ts: int, *, is_keyframe: bool) -> list[VideoPacket]:
         """Encode `[H,W,3] uint8 rgb` of the opened size; `rtp_ts` in 1/90000 s, increasing."""
@@ -146,7 +153,7 @@ class VideoEncoder:
 
 
 def _open(settings: EncoderSettings) -> VideoCodecContext:
-    name = {"H264": "libx264", "VP8": "libvpx"}[settings.codec]
+    name = settings.encoder or SOFTWARE[settings.codec]
     context: Any = av.CodecContext.create(name, "w")
     context.width, context.height, context.pix_fmt = settings.width, settings.height, "yuv420p"
     context.time_base = RTP_CLOCK
@@ -156,13 +163,19 @@ def _open(settings: EncoderSettings) -> VideoCodecContext:
     context.thread_count = 1  # cores belong to the models; measured 1-3 ms a frame up to 720p
     context.colorspace = context.color_primaries = context.color_trc = SMPTE170M
     context.color_range = TV_RANGE
-    context.options = _h264_options(settings) if settings.codec == "H264" else _VP8_OPTIONS
+    context.options = _options(name, settings)
     if settings.codec == "H264":
         context.profile = "Baseline"  # what every browser takes: no B-frames, no CABAC
     context.open()
     context.bit_rate = settings.bitrate_bps
     opened: VideoCodecContext = context
     return opened
+
+
+def _options(name: str, settings: EncoderSettings) -> dict[str, str]:
+    if name == NVENC:
+        return _NVENC_OPTIONS
+    return _h264_options(settings) if settings.codec == "H264" else _VP8_OPTIONS
 
 
 def _h264_options(settings: EncoderSettings) -> dict[str, str]:
@@ -180,6 +193,16 @@ def _h264_options(settings: EncoderSettings) -> dict[str, str]:
         "x264-params": "scenecut=0",  # a keyframe at every cut would make the rate jump; viewers ask when they need one
     }
 
+
+# Not run on hardware. No frame is held back, and a picture marked I becomes one that a viewer can begin with.
+_NVENC_OPTIONS = {
+    "preset": "p1",
+    "tune": "ull",
+    "zerolatency": "1",
+    "delay": "0",
+    "rc": "cbr",
+    "forced-idr": "1",
+}
 
 _VP8_OPTIONS = {
     "deadline": "realtime",

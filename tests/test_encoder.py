@@ -7,6 +7,7 @@ from stream.encoder import (
     KEYFRAME_EVERY_NS,
     MAX_BITRATE_BPS,
     MIN_BITRATE_BPS,
+    NVENC,
     EncoderSettings,
     KeyframeGate,
     VideoEncoder,
@@ -74,6 +75,23 @@ def test_every_even_height_comes_back_whole(codec: str, height: int) -> None:
     assert shown.shape == picture.shape
     assert np.abs(shown[-8:, 64].astype(int) - (32, 160, 96)).max() <= 6
     assert shown[:8, 64].max() <= 8
+
+
+def test_a_gpus_encoder_that_is_not_there_says_so() -> None:
+    with pytest.raises(SinkError, match=r"no h264_none encoder for 320x180: .*livelens doctor"):
+        VideoEncoder(EncoderSettings("H264", 320, 180, 30, 1_000_000, encoder="h264_none"))
+
+
+@pytest.mark.gpu
+def test_gpu_nvenc_gives_a_packet_a_picture_and_a_keyframe_when_asked() -> None:
+    encoder = VideoEncoder(EncoderSettings("H264", 640, 360, 30, 2_000_000, encoder=NVENC))
+    pictures = moving(12)
+    packets = [encoder.encode(p, index * 3000, is_keyframe=index in (0, 7)) for index, p in enumerate(pictures)]
+    assert [len(some) for some in packets] == [1] * 12  # none is held back
+    assert [some[0].is_keyframe for some in packets] == [index in (0, 7) for index in range(12)]
+    decoder = av.CodecContext.create("h264", "r")
+    decoded = [frame for some in packets[7:] for frame in decoder.decode(some[0])] + decoder.decode(None)
+    assert len(decoded) == 5
 
 
 def test_h264_says_its_colours_are_bt601_limited() -> None:

@@ -72,9 +72,10 @@ class Rig:
         fps: float,
         loaders: Sequence[Callable[[], LoadedStage]],
         budget_ms: float = 150,
+        device: str = "cpu",
     ) -> None:
         self.clock = MonotonicClock()
-        self.device = open_device("cpu", self.clock)
+        self.device = open_device(device, self.clock)
         self.pipeline = Pipeline(self.device, self.clock)
         self.lag = LoopLag(self.clock)
         open_it = lambda emit: ReadySource(emit, self.clock, pictures, fps)  # noqa: E731
@@ -83,12 +84,13 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(rig: Rig, codec: str | None = None) -> AsyncIterator[Rig]:
-    """Run a rig; with `codec` one viewer takes its packets, so that frames are drawn and encoded."""
+async def running(rig: Rig, codec: str | None = None, h264: str = "") -> AsyncIterator[Rig]:
+    """Run a rig; with `codec` one viewer takes its packets, so that frames are drawn and encoded, by `h264` if said."""
     rig.stream.start()
     await rig.stream.warm_up()
     if rig.stream.problem or rig.stream.broadcast is None:
         raise ConfigError(f"the bench could not start: {rig.stream.problem}")
+    rig.stream.broadcast.h264 = h264
     tasks = [asyncio.create_task(rig.lag.run())]
     if codec:
         tasks.append(asyncio.create_task(_watch(rig, codec)))

@@ -57,10 +57,10 @@ def show(title: str, rows: Iterable[Row]) -> None:
     Console().print(table)
 
 
-def store(name: str, rows: list[Row], command: str) -> None:
-    """Write `results/NAME.json` and `results/NAME.md`, replacing the earlier ones whole."""
+def store(name: str, rows: list[Row], command: str, card: str = "") -> None:
+    """Write `results/NAME.json` and `results/NAME.md`, replacing the earlier ones whole. `card` is a GPU's own name."""
     RESULTS.mkdir(exist_ok=True)
-    about = machine()
+    about = machine() | ({"gpu": card} if card else {})
     found = {"command": command, "machine": about, "rows": [asdict(row) for row in rows]}
     _replace(RESULTS / f"{name}.json", json.dumps(found, indent=1) + "\n")
     _replace(RESULTS / f"{name}.md", _markdown(name, rows, about, command))
@@ -68,7 +68,7 @@ def store(name: str, rows: list[Row], command: str) -> None:
 
 def _markdown(name: str, rows: list[Row], about: dict[str, object], command: str) -> str:
     versions = ", ".join(f"{key} {value}" for key, value in about["versions"].items())  # type: ignore[attr-defined]
-    cores = f"{about['cores']} cores"
+    cores = f"{about['gpu']}, {about['cores']} cores" if "gpu" in about else f"{about['cores']} cores"
     lines = [
         f"# {name}",
         "",
