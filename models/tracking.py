@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.base import Model
 from models.entry import Entry, Option, Values, described, one_of
@@ -27,6 +28,9 @@ KEEP_PICTURES = 30  # a lost object keeps its number for so many pictures; the m
 LEAST_IOU = 0.1  # of a box with where it is expected; the method's own setting, and no worse than 0.2 or 0.3 here
 LEAST_PICTURES = 2  # that show an object before it is followed: one alone is often a mistake of the detector
 UNSURE = 0.5  # of the score that a box must have: what keeps a track going
+SURE_WITHIN = (
+    10  # pictures: an unsure box is given so long after a sure one; a cone that once looked like a person is not
+)
 GAP_NS = 2 * NS_PER_S  # without a picture: whoever is there then may be somebody else
 TRACK = Option(
     "track", "gives an object the same number from picture to picture", "on or off", one_of("on", "off"), "off"
@@ -48,6 +52,8 @@ class Tracker:
         self._last_ns: int | None = None  # when the last picture came; None before the first
         self._used = 0  # the highest number given
         self._base = 0  # added to the package's numbers, which start at 0 after each reset
+        self._picture = 0  # counts the pictures followed
+        self._sure_at: dict[int, int] = {}  # the package's number -> the last picture whose box was sure
         self._bytetrack = self._new()
 
     def follow(self, found: Results, height: int, width: int) -> Results:
@@ -63,16 +69,25 @@ class Tracker:
             numbers = np.full(len(found.boxes), -1, np.int64)
             if len(followed):
                 numbers[followed.data["index"]] = followed.tracker_id
-            kept = np.flatnonzero(numbers >= 0)
+            kept = np.flatnonzero(self._is_given(numbers, found))
             track_ids = numbers[kept] + self._base + 1
             self._used = max(self._used, int(track_ids.max(initial=0)))
         return _only(found, kept, track_ids)
+
+    def _is_given(self, numbers: NDArray[np.int64], found: Results) -> NDArray[np.bool_]:
+        """Return which boxes are followed, and were sure lately."""
+        self._picture += 1
+        self._sure_at.update((int(number), self._picture) for number in numbers[found.scores >= self._score])
+        oldest = self._picture - SURE_WITHIN
+        self._sure_at = {number: picture for number, picture in self._sure_at.items() if picture > oldest}
+        return np.array([number >= 0 and int(number) in self._sure_at for number in numbers], bool)
 
     def _start_over_if_needed(self, height: int, width: int) -> None:
         now_ns = self._clock.now_ns()
         is_gap = self._last_ns is not None and now_ns - self._last_ns > GAP_NS
         if is_gap or self._size != (height, width):
             self._bytetrack, self._base, self._size = self._new(), self._used, (height, width)
+            self._sure_at.clear()
         self._last_ns = now_ns
 
     def _new(self) -> "ByteTrackTracker":

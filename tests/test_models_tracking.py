@@ -10,7 +10,7 @@ import pytest
 
 from models.base import Card, Kind, Target
 from models.registry import cards, load, parse
-from models.tracking import GAP_NS, KEEP_PICTURES, TrackedModel, Tracker, share_tracker
+from models.tracking import GAP_NS, KEEP_PICTURES, SURE_WITHIN, TrackedModel, Tracker, share_tracker
 from stream.clock import VirtualClock
 from stream.errors import ModelError
 from stream.results import Results
@@ -69,6 +69,15 @@ def test_unsure_boxes_keep_a_track_going_and_start_none():
         tracker.follow(at((100, 100)), H, W)
     found = [tracker.follow(at((100, 100, 0.25), (300, 200, 0.25)), H, W) for _ in range(5)]
     assert [ids(one) for one in found] == [[1]] * 5
+
+
+def test_a_box_that_was_not_sure_for_long_is_not_given_and_still_known():
+    tracker = Tracker(0.4)
+    for _ in range(5):
+        tracker.follow(at((100, 100)), H, W)
+    found = [ids(tracker.follow(at((100, 100, 0.25)), H, W)) for _ in range(2 * SURE_WITHIN)]
+    assert found == [[1]] * (SURE_WITHIN - 1) + [[]] * (SURE_WITHIN + 1)
+    assert ids(tracker.follow(at((100, 100)), H, W)) == [1]
 
 
 def test_what_is_given_keeps_its_order_labels_and_keypoints():
