@@ -303,6 +303,13 @@ class Inflow:
             if step is not None:
                 self._note_change(stage.name, ladder[step.before].name, ladder[step.after].name, step.reason)
 
+    def ran_out_of_memory(self, state: StageState, least: int) -> None:
+        """Leave the variants before `least` alone for a while."""
+        reason = "memory ran out with the better one"
+        if (step := state.control.rule_out(self._host.now_ns(), least, reason)) is not None:
+            ladder = state.stage.ladder
+            self._note_change(state.stage.name, ladder[step.before].name, ladder[step.after].name, step.reason)
+
     def _room(self, view: Waiting, stage: StageView) -> Room:
         if stage.max_age_ns:  # it may be refreshed as seldom as its results live
             every_ns = max(view.interval_ns, stage.max_age_ns // 2)

@@ -18,6 +18,7 @@ SETTLE_NS = NS_PER_S  # otherwise at most one change in this time
 UP_AFTER_NS = NS_PER_S  # a better variant must have had room for so long
 LOOKBACK_NS = 4 * NS_PER_S  # time constant of what a level was worth lately
 REVERSAL_NS = 3 * NS_PER_S  # a change that undoes the one before within this time was for a passing load
+RULED_OUT_NS = 30 * NS_PER_S  # a variant that memory did not suffice for is not tried again before
 UNSTEADY_NS = 30 * NS_PER_S  # reversals in this time tell how steady the load is
 UNSTEADY = 3  # so many of them: decide by what levels were worth lately, and no longer by this moment
 
@@ -61,6 +62,8 @@ class LadderControl:
         self._reversals_ns: deque[int] = deque(maxlen=UNSTEADY)  # when the last ones were
         self._lately = list(qualities)  # what each level was worth, smoothed
         self._updated_ns: int | None = None  # None before the first update
+        self._least = 0  # no better level than this while it counts
+        self._least_until_ns = 0
         self._better_since_ns: int | None = None  # since when a better variant has had room; None while none has
 
     def update(self, now_ns: int, costs: Sequence[Forecast], room: Room) -> Step | None:
@@ -68,6 +71,8 @@ class LadderControl:
         worth = [_worth(q, cost, room) for q, cost in zip(self._qualities, costs, strict=False)]
         self._smooth(now_ns, worth)
         values = self._blend(now_ns, worth)
+        if now_ns < self._least_until_ns:
+            values[: self._least] = [0.0] * len(values[: self._least])
         best = len(values) - 1 if not any(values) else max(range(len(values)), key=lambda index: values[index])
         gain = values[best] / values[self.level] if values[self.level] else math.inf
         serves_all = values[best] >= self._qualities[best]  # and then even a little more quality is worth it
@@ -80,6 +85,11 @@ class LadderControl:
         if best < self.level and pays and self._has_waited(now_ns):
             return self._change(now_ns, best, _why_up(costs[best], room))
         return None
+
+    def rule_out(self, now_ns: int, least: int, reason: str) -> Step | None:
+        """Use nothing better than level `least` for `RULED_OUT_NS`; return the change, None when there is none."""
+        self._least, self._least_until_ns = least, now_ns + RULED_OUT_NS
+        return self._change(now_ns, least, reason) if self.level < least else None
 
     def _smooth(self, now_ns: int, worth: Sequence[float]) -> None:
         part = 1.0 if self._updated_ns is None else 1 - math.exp((self._updated_ns - now_ns) / LOOKBACK_NS)

@@ -329,6 +329,8 @@ class Pipeline:
                 self._failed(member, completed.error, now_ns)
             else:
                 member.state.succeeded(now_ns, value, frame.captured_ns)
+                if completed.is_smaller and len(job.members) == 1:
+                    member.stream.ran_out_of_memory(member.state, job.rung + 1)
                 if name in member.ticket.joining:
                     _attach_value(frame, name, value)
             member.stream.changed()

@@ -16,8 +16,12 @@ from stream.device import open_device
 from stream.errors import ModelError
 from stream.gpu import GpuDevice
 from stream.lanes import Completed
+from stream.pipeline import Pipeline, Work
+from stream.stage import ERRORS_TO_OPEN, Stage, Variant
+from stream.stats import FrameCounts
 from stream.view import StageKind
 from tests.fake_cuda import FakeCuda, Op, OutOfMemoryError
+from tests.fakes import make_frame
 
 ROOT = Path(__file__).parent.parent
 GENERATE, RECOGNIZE = StageKind.GENERATE.value, StageKind.RECOGNIZE.value
@@ -225,6 +229,99 @@ async def test_memory_that_is_never_enough_is_a_failure_that_says_what_to_do(cud
     assert len(work.calls) == 1 and len(work.less.calls) == 1  # tried once, and once smaller
     assert device.memory()["out_of_memory"] == 1 and device.memory()["out_of_memory_saved"] == 0
     assert (await device.submit(GENERATE, lambda: 1)).value == 1  # the lane works on
+    assert device.close(10)
+
+
+class Tight:
+    """A model that takes memory when it is called, and gives it back."""
+
+    def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
+        self._cuda, self._nbytes, self.calls = cuda, nbytes, 0
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        self._cuda.allocate(self._nbytes)
+        self._cuda.free(self._nbytes)
+        return image + 1
+
+    def many(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        self._cuda.allocate(self._nbytes * len(images))
+        self._cuda.free(self._nbytes * len(images))
+        return [image + 1 for image in images]
+
+
+async def test_a_stage_whose_memory_ran_out_goes_on_lighter_and_says_so(cuda: FakeCuda) -> None:
+    device, best, light = device_of(cuda), Tight(cuda, 5000), Tight(cuda, 100)
+    stage = Stage("style", StageKind.GENERATE, best, "big", lighter=(Variant("small", 0.6, light),))
+    pipeline, shown = Pipeline(device, cuda.clock), []
+    stream = pipeline.attach("s", [stage], 10**12, shown.append, FrameCounts())
+    pipeline.variants_ready("s", "style", 2)
+    for seq in range(6):
+        cuda.clock.advance_to(cuda.clock.now_ns() + 33_000_000)
+        stream.put(make_frame(seq, cuda.clock.now_ns()), cuda.clock.now_ns())
+        await until(lambda seq=seq: len(shown) > seq)
+    assert best.calls == 1 and light.calls == 6  # tried once, and not at every frame
+    assert all(frame.generated is not None for frame in shown)
+    state = stream.stages["style"]
+    assert (state.control.level, state.errors) == (1, 0)
+    assert [(c.before, c.after, c.reason) for c in stream.ladder_events] == [
+        ("big", "small", "memory ran out with the better one")
+    ]
+    assert device.memory()["out_of_memory_saved"] == 1
+    assert device.close(10)
+
+
+async def test_a_stage_without_a_lighter_variant_fails_and_the_video_goes_on(cuda: FakeCuda) -> None:
+    device = device_of(cuda)
+    pipeline, shown = Pipeline(device, cuda.clock), []
+    stage = Stage("style", StageKind.GENERATE, Tight(cuda, 5000))
+    stream = pipeline.attach("s", [stage], 10**12, shown.append, FrameCounts())
+    for seq in range(ERRORS_TO_OPEN + 3):
+        cuda.clock.advance_to(cuda.clock.now_ns() + 33_000_000)
+        stream.put(make_frame(seq, cuda.clock.now_ns()), cuda.clock.now_ns())
+        await until(lambda seq=seq: len(shown) > seq)
+    state = stream.stages["style"]
+    assert state.errors == ERRORS_TO_OPEN  # then the circuit is open
+    assert "cuda:0 is out of memory" in state.last_error
+    assert device.close(10)
+
+
+def test_the_smaller_job_of_a_batch_is_its_pictures_one_by_one(cuda: FakeCuda) -> None:
+    model = Tight(cuda, 400)
+    stage = Stage("style", StageKind.GENERATE, model, batch_key="k", max_batch=4)
+    work = Work(stage, 0, tuple(make_frame(seq) for seq in range(3)))
+    with pytest.raises(OutOfMemoryError):
+        work()
+    smaller = work.smaller()
+    assert smaller is not None
+    assert [int(picture.max()) for picture in smaller()] == [1, 1, 1]
+    assert Work(stage, 0, work.frames[:1]).smaller() is None
+    assert work.launch is None
+
+
+async def test_a_stage_that_can_be_launched_is_and_its_results_are_checked(cuda: FakeCuda) -> None:
+    class Model:
+        """Launched on pictures; waits for its event."""
+
+        def __call__(self, image: np.ndarray) -> np.ndarray:
+            raise AssertionError("called and waited for")
+
+        def launch(self, images: list[np.ndarray]) -> Launch:
+            made = Launch(cuda, "frame").launch()
+            made.result = lambda: [image + 1 for image in images[: self.gives]]  # type: ignore[method-assign]
+            return made
+
+        gives = 9
+
+    device, model = device_of(cuda), Model()
+    work = Work(Stage("style", StageKind.GENERATE, model), 0, (make_frame(),))
+    job = device.submit(GENERATE, work)
+    await finish(cuda, job)
+    assert job.result().value[0].max() == 1
+    model.gives = 0
+    job = device.submit(GENERATE, work)
+    await finish(cuda, job)
+    assert "expected 1 results for as many pictures, got 0" in str(job.result().error)
     assert device.close(10)
 
 

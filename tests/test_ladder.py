@@ -259,3 +259,19 @@ def test_a_step_up_that_costs_frames_does_not_speak_of_room() -> None:
     steps = [control.update(at * 33 * MS, [Forecast(50 * MS), Forecast(13 * MS)], room) for at in range(1, 60)]
     [up] = [step for step in steps if step is not None]
     assert up.reason == "fewer frames of it are worth more: it takes 50 ms, and there are 33"
+
+
+def test_a_variant_that_memory_did_not_suffice_for_is_left_alone_for_a_while() -> None:
+    control = LadderControl(QUALITIES)
+    steady(control, 10, 0, 2)
+    step = control.rule_out(2 * NS_PER_S, 1, "memory ran out with the better one")
+    assert step == Step(0, 1, "memory ran out with the better one")
+    assert control.rule_out(2 * NS_PER_S, 1, "again") is None
+    assert steady(control, 10, 2, 31) == []  # there would be room all the time
+    assert [(change.before, change.after) for change in steady(control, 10, 31, 36)] == [(1, 0)]
+
+
+def test_a_ruled_out_variant_does_not_keep_a_heavier_load_from_going_lighter() -> None:
+    control = LadderControl(QUALITIES)
+    control.rule_out(0, 1, "memory")
+    assert [change.after for change in steady(control, 200, 0, 3)][-1] == 3
