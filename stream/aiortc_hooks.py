@@ -23,6 +23,14 @@ def on_keyframe_request(sender: RTCRtpSender, callback: Callable[[], None]) -> N
     sender._send_keyframe = callback  # type: ignore[method-assign]
 
 
+def sent_timestamp(sender: RTCRtpSender) -> int:
+    """Return the RTP timestamp of the packet sent last, as it was on the wire; 0 before the first.
+
+    aiortc adds an origin of its own to each sender's timestamps and tells it to nobody.
+    """
+    return int(sender._RTCRtpSender__rtp_timestamp)  # type: ignore[attr-defined]
+
+
 class Reception:
     """Takes a video receiver's packets out of aiortc's hands before it holds, decodes and queues them.
 

@@ -14,6 +14,7 @@ from stream.errors import SinkError
 from stream.feed import Delivery, Feed
 from stream.frame import Frame, Picture
 from stream.mailbox import Closed, Mailbox
+from stream.news import Listener, frame_message
 from stream.pool import BufferPool
 from stream.stats import Rate
 from stream.trace import Step
@@ -62,6 +63,7 @@ class Broadcast:
         self._pool = pool or BufferPool()
         self._inbox: Mailbox[Frame] = Mailbox(bound)
         self._feeds: set[Feed] = set()
+        self._listeners: set[Listener] = set()  # told of each frame
         self._renditions: dict[str, _Rendition] = {"H264": _Rendition(), "VP8": _Rendition()}
         self._epoch_ns: int | None = None  # capture time of the first frame: zero of the RTP timestamps
         self._last_rtp_ts = -1
@@ -97,6 +99,17 @@ class Broadcast:
         self._feeds.discard(feed)
         self._update_codecs()
 
+    def add_listener(self, listener: Listener) -> None:
+        """Tell somebody of each frame from now on; a viewer's channel, or a program's events."""
+        if self._is_closed:
+            listener.end()
+        else:
+            self._listeners.add(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Tell them no more. Idempotent."""
+        self._listeners.discard(listener)
+
     def viewer_count(self) -> int:
         return len(self._feeds)
 
@@ -127,6 +140,9 @@ class Broadcast:
         self._is_closed = True
         for feed in list(self._feeds):
             self.remove_viewer(feed)
+        for listener in list(self._listeners):
+            listener.end()
+        self._listeners.clear()
         self._inbox.close()
 
     def join(self, timeout_s: float = 1.0) -> None:
@@ -241,10 +257,19 @@ class Broadcast:
         offers = [(feed, packet) for feed in self._feeds for packet in packets.get(feed.codec, ())]
         bits = 8 * sum(packet.size for some in packets.values() for packet in some)
         self._recent_bits.append((self._clock.now_ns(), bits))
+        self._tell(frame, packets)
         delivery = Delivery(frame, len(offers) + 1, self._sent)
         for feed, packet in offers:
             feed.offer(packet, delivery)
         delivery.settle()  # the loop's own share: with no viewer the frame settles here
+
+    def _tell(self, frame: Frame, packets: Mapping[str, list[VideoPacket]]) -> None:
+        """Tell the listeners of a frame, before its packets: a viewer should know what it shows when it shows it."""
+        if self._listeners:
+            rtp_ts = next((packet.pts for some in packets.values() for packet in some), None)
+            text = frame_message(frame, rtp_ts)
+            for listener in self._listeners:
+                listener.offer(text)
 
     def _sent(self, frame: Frame) -> None:
         frame.trace.stamp(Step.SENT, self._clock.now_ns())

@@ -97,6 +97,7 @@ class Inflow:
     ) -> None:
         self.name = name
         self.budget_ns = budget_ns
+        self.downstream_ns = 0  # of the budget, what passes after the last packet: measured by viewers
         self.stages = {stage.name: StageState(stage) for stage in stages}
         self.account = Account(counts, terms.log)
         self.terms = terms
@@ -127,7 +128,7 @@ class Inflow:
 
     def put(self, frame: Frame, now_ns: int) -> None:
         """Hand a frame over. Any thread; never blocks unless `Terms.waits`; ignored once the stream is detached."""
-        frame.deadline_ns = frame.captured_ns + self.budget_ns
+        frame.deadline_ns = frame.captured_ns + self.budget_ns - self.downstream_ns
         frame.trace.stamp(Step.QUEUED, now_ns)
         try:
             replaced = self.inbox.put(frame)
@@ -317,7 +318,7 @@ class Inflow:
         beside = [s for s in view.stages if s.is_must and s.lane == stage.lane and s.name != stage.name]
         period_ns = round(view.interval_ns * view.share) - sum(s.predicted_ns for s in beside)
         others_ns = max(0, must_run_ns(view.stages) - stage.predicted_ns)
-        spare_ns = self.budget_ns - self._wait.predicted_ns - others_ns - view.tail.predicted_ns
+        spare_ns = self.budget_ns - self.downstream_ns - self._wait.predicted_ns - others_ns - view.tail.predicted_ns
         return Room(max(1, period_ns) if view.interval_ns else 0, spare_ns)
 
     def _note_change(self, stage: str, before: str, after: str, reason: str) -> None:

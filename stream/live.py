@@ -1,20 +1,24 @@
 """One named stream, whole: source, models, pipeline, output, and the account of every frame."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from stream.admission import refusal
 from stream.broadcast import Broadcast
 from stream.cause import Cause, slack_ns
+from stream.channel import ViewerChannel
 from stream.clock import Clock, ns_to_ms
 from stream.compose import Composer
 from stream.device import Device, run_aside
 from stream.errors import StreamError
 from stream.frame import Frame
+from stream.glass import Glass
 from stream.inflow import DOWNSTREAM, NO_TERMS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.pool import BufferPool
@@ -90,12 +94,14 @@ class LiveStream:
         self.problem: str | None = None  # which model is missing and why; None while all are there
         self.counts = FrameCounts()
         self.latency = Latency()
+        self.glass = Glass(parts.budget_ns)  # to the screen, as viewers report it
         self.pool = parts.pool
         self.device = device
         self.broadcast: Broadcast | None = None  # None until the models are warm
         self._parts = parts
         self._pipeline = pipeline
         self._clock = clock
+        self._viewer_numbers = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._shown_rate = Rate()
         self._inner: Inflow | None = None  # None until the models are warm
@@ -166,6 +172,13 @@ class LiveStream:
                     lane = self.device.lane(loaded.stage.kind, loaded.stage.name)
                     await self.device.submit(lane, loaded.close)  # after the job it may still be at
 
+    def new_channel(self) -> ViewerChannel:
+        """Return the channel of one more viewer."""
+        viewer = f"{next(self._viewer_numbers)}"
+        return ViewerChannel(
+            self.name, self._clock, partial(self._on_shown, viewer), partial(self._on_viewer_gone, viewer)
+        )
+
     def why_no_pictures(self) -> str | None:
         """Return why a viewer who comes now would see nothing, in one line; None when one would."""
         status = self._source.status()
@@ -204,7 +217,8 @@ class LiveStream:
             "fps": {"captured": captured_rate, "shown": self._shown_rate.per_second(now_ns)},
             "frames": frames_json(self.counts),
             "causes": dict(self.counts.causes),
-            "latency_ms": self.latency.summary(),
+            "latency_ms": self.latency.summary() | self.glass.summary(),
+            "downstream_ms": ns_to_ms(self.glass.downstream_ns()),
             "stages": self._stages_status(now_ns),
             "ladder_events": ladder_events_json(self._inner.ladder_events, now_ns) if self._inner else [],
             "viewers": self.broadcast.viewer_count() if self.broadcast else 0,
@@ -308,8 +322,22 @@ class LiveStream:
         ):  # with nobody watching nothing is encoded, and nothing tells of latency
             trace = frame.trace
             slack = slack_ns(trace.stamps_ns, frame.deadline_ns, trace.planned_ns)
+            self.glass.sent(frame.seq, frame.captured_ns, sent_ns)
             self.latency.add(frame.age_ns(sent_ns), trace.step_ms().items(), slack.items())
             self._predict_tail(frame)
+
+    def _on_shown(self, viewer: str, seq: int, shown_ns: int) -> None:
+        """Take a viewer's report, and have the next frames ready so much earlier."""
+        self.glass.shown(viewer, seq, shown_ns)
+        self._plan_downstream()
+
+    def _on_viewer_gone(self, viewer: str) -> None:
+        self.glass.left(viewer)
+        self._plan_downstream()
+
+    def _plan_downstream(self) -> None:
+        if self._inner is not None:
+            self._inner.downstream_ns = self.glass.downstream_ns()
 
     def _predict_tail(self, frame: Frame) -> None:
         finished_ns, encoded_ns = (frame.trace.stamps_ns.get(step) for step in (Step.FINISHED, Step.ENCODED))

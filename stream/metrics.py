@@ -80,6 +80,8 @@ def _latency(streams: Iterable[LiveStream]) -> Iterator[Metric]:
     whole = [([s.name], s.latency.capture_to_send) for s in streams]
     steps = [([s.name, step], samples) for s in streams for step, samples in s.latency.steps.items()]
     yield _summary("livelens_capture_to_send_seconds", "From capture to the last packet.", ["stream"], whole)
+    shown = [([s.name], s.glass.capture_to_shown) for s in streams if s.glass.capture_to_shown.count]
+    yield _summary("livelens_capture_to_shown_seconds", "From capture to a viewer's screen.", ["stream"], shown)
     yield _summary("livelens_step_seconds", "Time of each step of a frame's way.", ["stream", "step"], steps)
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from stream import __version__
 from stream.clock import Clock
 from stream.errors import ProtocolError
+from stream.events import EventStreams
 from stream.lag import LoopLag
 from stream.live import LiveStream
 from stream.metrics import Metrics
@@ -50,6 +51,7 @@ class Server:
         is_loopback: bool = True,
     ) -> None:
         self.sessions = Sessions()
+        self._event_streams = EventStreams()
         self._is_loopback = is_loopback
         self._streams = streams
         self._lag = lag
@@ -65,6 +67,7 @@ class Server:
                 web.get("/", self._index),
                 web.get("/favicon.ico", self._favicon),
                 web.get("/api/streams", self._api_streams),
+                web.get("/api/streams/{stream}/events", self._events),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._get_metrics),
@@ -112,6 +115,13 @@ class Server:
             }
         )
 
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Tell a program of each frame, as server-sent events, until it goes away."""
+        stream = self._stream(request)
+        if stream.broadcast is None:
+            raise ProtocolError(stream.why_no_pictures() or "not ready", 503)
+        return await self._event_streams.serve(request, stream.broadcast)
+
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
@@ -137,7 +147,8 @@ class Server:
             is_starting = stream.source_status().state in (SourceState.CONNECTING, SourceState.RUNNING)
             raise ProtocolError(why_not or "not ready", 503 if is_starting else 409)
         check_player(offer)
-        return _created(*await self.sessions.open(lambda: open_viewer(stream.name, broadcast, offer)))
+        channel = stream.new_channel()
+        return _created(*await self.sessions.open(lambda: open_viewer(stream.name, broadcast, offer, channel)))
 
     async def _whip_open(self, request: web.Request) -> web.Response:
         """Let somebody send video; the last one who did is sent away: a page that was reloaded is somebody new."""

@@ -3,14 +3,18 @@
 draft-ietf-wish-whep; the words player, endpoint and session are its own.
 """
 
+from collections.abc import Callable
+
 from aiortc import MediaStreamTrack, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError
 
-from stream.aiortc_hooks import on_keyframe_request
+from stream.aiortc_hooks import on_keyframe_request, sent_timestamp
 from stream.broadcast import Broadcast
+from stream.channel import ViewerChannel
 from stream.encoder import VideoPacket
 from stream.errors import ProtocolError
 from stream.feed import Feed
+from stream.jitter_buffer import TIMESTAMP_MOD
 from stream.mailbox import Closed
 from stream.offer import answer, check_offer, ice_ufrag, negotiated_codec, new_connection, prefer_codecs
 from stream.sessions import Session
@@ -26,14 +30,22 @@ class PacketTrack(MediaStreamTrack):
     def __init__(self) -> None:
         super().__init__()
         self.feed: Feed | None = None  # None until the codec is negotiated
+        self.on_first_sent: Callable[[int], None] | None = None  # called with the pts of the first packet, once it left
+        self._first_pts: int | None = None  # None before the first packet
 
     async def recv(self) -> VideoPacket:
         if self.feed is None:
             raise MediaStreamError
+        if self._first_pts is not None and self.on_first_sent is not None:  # being asked again says that it was sent
+            self.on_first_sent(self._first_pts)
+            self.on_first_sent = None
         try:
-            return await self.feed.next()
+            packet = await self.feed.next()
         except Closed:
             raise MediaStreamError from None
+        if self._first_pts is None:
+            self._first_pts = packet.pts
+        return packet
 
     def stop(self) -> None:
         """End the feed too: aiortc calls this when its sender ends, for whatever reason."""
@@ -47,12 +59,13 @@ def check_player(offer: str) -> None:
     check_offer(offer, ("recvonly", "sendrecv"), "a player offers one recvonly video transceiver")
 
 
-async def open_viewer(stream: str, broadcast: Broadcast, offer: str) -> tuple[Session, str]:
+async def open_viewer(stream: str, broadcast: Broadcast, offer: str, channel: ViewerChannel) -> tuple[Session, str]:
     """Return a session for a player's offer, and the answer; the connection is closed when the offer is of no use.
 
     Raises ProtocolError.
     """
     connection = new_connection()
+    channel.listen(connection)
     track = PacketTrack()
     try:
         said = await _answer(connection, track, offer)
@@ -63,15 +76,19 @@ async def open_viewer(stream: str, broadcast: Broadcast, offer: str) -> tuple[Se
             raise
         raise ProtocolError(f"the offer could not be used: {error}", 422) from error
     on_keyframe_request(connection.getSenders()[0], lambda: broadcast.request_keyframe(feed.codec))
-    session = Session(
-        stream,
-        VIEWER,
-        connection,
-        ice_ufrag(offer),
-        on_connected=lambda: broadcast.add_viewer(feed),  # not before: nobody would empty the feed
-        on_end=lambda: broadcast.remove_viewer(feed),
-    )
-    return session, said
+    sender = connection.getSenders()[0]
+    track.on_first_sent = lambda pts: channel.found_origin((sent_timestamp(sender) - pts) % TIMESTAMP_MOD)
+
+    def connected() -> None:
+        broadcast.add_viewer(feed)  # not before: nobody would empty the feed
+        broadcast.add_listener(channel)
+
+    def ended() -> None:
+        broadcast.remove_viewer(feed)
+        broadcast.remove_listener(channel)
+        channel.close()
+
+    return Session(stream, VIEWER, connection, ice_ufrag(offer), connected, ended), said
 
 
 async def _answer(connection: RTCPeerConnection, track: MediaStreamTrack, offer: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 
 from stream.broadcast import Broadcast
+from stream.channel import ViewerChannel
 from stream.clock import MonotonicClock
 from stream.compose import Composer
 from stream.errors import ProtocolError
@@ -59,7 +60,8 @@ class Player:
 
 async def join(sessions: Sessions, broadcast: Broadcast, offer: str) -> tuple[Session, str]:
     check_player(offer)
-    return await sessions.open(lambda: open_viewer("s", broadcast, offer))
+    channel = ViewerChannel("s", MonotonicClock(), lambda seq, shown_ns: None, lambda: None)
+    return await sessions.open(lambda: open_viewer("s", broadcast, offer, channel))
 
 
 @pytest.mark.parametrize("codec", ["H264", "VP8"])

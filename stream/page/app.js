@@ -10,7 +10,7 @@ import { showAccount, showBrowser, showStages, showTiles } from "/page/panel.js"
 import { Player } from "/page/player.js";
 import { Sharing } from "/page/sharing.js";
 import { StreamsPoll } from "/page/streams.js";
-import { overlayFor, stateWords, trouble } from "/page/texts.js";
+import { overlayFor, stateWords, trouble, wholeWay } from "/page/texts.js";
 
 const TOKEN_KEY = "livelens-token"; // sessionStorage: gone with the tab
 const PLAYABLE = ["running", "stalled"]; // in other states the server has nothing live to offer
@@ -91,7 +91,7 @@ function showHistory(stream, history) {
     capturedFps: stream.fps?.captured,
     now: performance.now(),
   });
-  const latency = stream.latency_ms?.capture_to_send ?? {};
+  const latency = wholeWay(stream.latency_ms).total;
   setAttribute(
     byId("chart"),
     "aria-label",
@@ -215,6 +215,9 @@ window.livelens = {
   },
   get fps() {
     return player.frames.fps;
+  },
+  get timing() {
+    return player.session?.timing ?? null;
   },
   get firstFrameMs() {
     return player.frames.firstFrameMs;

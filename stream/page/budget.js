@@ -1,9 +1,9 @@
 // The budget bar: a typical frame's steps end to end, against the budget. Which step eats the time is seen at a glance.
 import { byId, element, setAttribute, setText, syncChildren } from "/page/dom.js";
 import { ms } from "/page/numbers.js";
-import { slowestStep, stepWords, verdict } from "/page/texts.js";
+import { slowestStep, stepWords, verdict, wholeWay } from "/page/texts.js";
 
-const ORDER = ["decode", "queue", "wait", "models", "hand_over", "compose", "encode", "send"];
+const ORDER = ["decode", "queue", "wait", "models", "hand_over", "compose", "encode", "send", "screen"];
 const LONGEST_AXIS = 4; // budgets: one far outlier must not squeeze everything else into a sliver
 
 /** Show a stream's latency against its budget. */
@@ -13,13 +13,13 @@ export function showBudget(stream) {
   const { words, tone } = verdict(latency, budgetMs);
   setText(byId("verdict"), words);
   byId("verdict").className = `verdict tone-${tone}`;
-  const steps = stepsOf(latency.steps);
-  const total = latency.capture_to_send ?? {};
+  const { total, steps: found, isToScreen } = wholeWay(latency);
+  const steps = stepsOf(found);
   const axisMs = axisFor(budgetMs, total, steps);
   drawSteps(steps, axisMs);
   drawMarks(total, budgetMs, axisMs);
-  listSteps(steps, slowestStep(latency.steps));
-  setAttribute(byId("bar"), "aria-label", describe(total, budgetMs, steps));
+  listSteps(steps, slowestStep(found));
+  setAttribute(byId("bar"), "aria-label", describe(total, budgetMs, steps, isToScreen));
 }
 
 function stepsOf(found = {}) {
@@ -121,7 +121,7 @@ function listSteps(steps, slowest) {
   );
 }
 
-function describe(total, budgetMs, steps) {
+function describe(total, budgetMs, steps, isToScreen) {
   const parts = steps.map((step) => `${stepWords(step.name)} ${ms(step.p50)} ms`).join(", ");
-  return `Capture to send: p50 ${ms(total.p50)}, p95 ${ms(total.p95)}, p99 ${ms(total.p99)} of ${ms(budgetMs)} ms budget. Typical steps: ${parts || "none yet"}.`;
+  return `Capture to ${isToScreen ? "screen" : "send"}: p50 ${ms(total.p50)}, p95 ${ms(total.p95)}, p99 ${ms(total.p99)} of ${ms(budgetMs)} ms budget. Typical steps: ${parts || "none yet"}.`;
 }

@@ -13,6 +13,7 @@ export class FrameWatch {
     this.lostShare = null; // packets lost in the window, 0..1; null when unknown
     this.samples = []; // {at, decoded, lost, received, buffered, emitted}, newest last
     this.sessionDecoded = 0;
+    this.onPainted = () => {}; // called with what the browser says of each painted picture
     this.isAttached = false; // the video shows this session's track, not the last picture of the one before
     this.#watchPainted();
   }
@@ -84,8 +85,11 @@ export class FrameWatch {
   /** A painted picture is the earliest sign; statistics remain the only one while the tab is hidden. */
   #watchPainted() {
     if (!("requestVideoFrameCallback" in HTMLVideoElement.prototype)) return;
-    const painted = () => {
-      if (this.isAttached) this.#saw(performance.now());
+    const painted = (_now, metadata) => {
+      if (this.isAttached) {
+        this.#saw(performance.now());
+        this.onPainted(metadata);
+      }
       this.video.requestVideoFrameCallback(painted);
     };
     this.video.requestVideoFrameCallback(painted);

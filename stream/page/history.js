@@ -1,4 +1,5 @@
 // The last minute of one stream, one sample a second: for the chart and for "right now" numbers.
+import { wholeWay } from "/page/texts.js";
 
 const KEEP_MS = 62000; // the chart shows 60 s
 const RECENT_MS = 10000; // "right now": long enough for a steady share, short enough to follow a change
@@ -14,7 +15,7 @@ export class History {
     const last = this.samples.at(-1);
     const frames = stream.frames ?? {};
     if (last && (frames.captured ?? 0) < last.frames.captured) this.samples = []; // the server started again: counts begin anew
-    const latency = stream.latency_ms?.capture_to_send;
+    const latency = wholeWay(stream.latency_ms).total;
     this.samples.push({
       at: now,
       p50: latency?.p50 ?? null,

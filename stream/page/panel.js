@@ -2,14 +2,14 @@
 import { byId, element, setAttribute, setText, syncChildren, syncRows } from "/page/dom.js";
 import { bitRate, count, ms, percent, rate, size } from "/page/numbers.js";
 import { createSteps, engineWords, hasLadder, showChanges, showSteps } from "/page/ladder.js";
-import { causeWords, dropWords, kindWords, leastWords } from "/page/texts.js";
+import { causeWords, dropWords, kindWords, leastWords, wholeWay } from "/page/texts.js";
 
 const ON_TIME_GOOD = 0.98; // below: worth a look
 const ON_TIME_POOR = 0.9; // below: people see it
 
 /** Show the four large numbers. */
 export function showTiles(stream, history, frames) {
-  const latency = stream.latency_ms?.capture_to_send ?? {};
+  const { total: latency, isToScreen } = wholeWay(stream.latency_ms);
   const share = history.onTimeShare();
   const isOver = latency.p95 > stream.budget_ms;
   const tiles = [
@@ -23,7 +23,7 @@ export function showTiles(stream, history, frames) {
     },
     {
       key: "latency",
-      label: "Latency p95",
+      label: isToScreen ? "To the screen p95" : "Latency p95",
       value: ms(latency.p95),
       unit: "ms",
       note: `p50 ${ms(latency.p50)} · p99 ${ms(latency.p99)}`,
@@ -226,6 +226,7 @@ function showFacts(list, stage) {
 /** Show what arrives here, and what the server sends and reads. */
 export function showBrowser(stream, player) {
   const { frames } = player;
+  const timing = player.session?.timing;
   const { encoder = {}, source = {} } = stream;
   const sourceFacts = [
     size(source.width, source.height),
@@ -235,6 +236,9 @@ export function showBrowser(stream, player) {
     .filter(Boolean)
     .join(" · ");
   const rows = [
+    ...(timing?.p50Ms == null
+      ? []
+      : [{ key: "screen", words: "from capture to this screen, p50", value: `${ms(timing.p50Ms)} ms` }]),
     { key: "jitter", words: "waits in the jitter buffer", value: `${ms(frames.jitterBufferMs)} ms` },
     {
       key: "lost",

@@ -35,6 +35,7 @@ export class Player {
     this.openedAt = 0; // performance.now() of the last opening
     this.disconnectedAt = null; // null while the peer connection is well
     setInterval(() => this.#tick(), TICK_MS);
+    this.frames.onPainted = (metadata) => this.session?.timing?.painted(metadata);
     video.addEventListener("loadeddata", () => this.#tick());
     video.addEventListener("playing", () => this.phase === "tap" && this.#become("playing"));
   }

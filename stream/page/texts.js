@@ -24,6 +24,7 @@ const STEP_WORDS = {
   compose: "Compose",
   encode: "Encode",
   send: "Send",
+  screen: "To the screen",
 };
 
 const CAUSE_WORDS = {
@@ -118,12 +119,29 @@ export function trouble(stream) {
 
 /** The sentence above the budget bar. */
 export function verdict(latency, budgetMs) {
-  const p95 = latency?.capture_to_send?.p95;
+  const { total, steps, isToScreen } = wholeWay(latency);
+  const p95 = total.p95;
   if (typeof p95 !== "number" || !budgetMs) return { words: "No finished frames yet", tone: "busy" };
-  if (p95 <= budgetMs) return { words: `95 % of frames leave within ${ms(p95)} of ${ms(budgetMs)} ms`, tone: "good" };
-  const slowest = slowestStep(latency.steps);
+  const doWhat = isToScreen ? "are on screen" : "leave";
+  if (p95 <= budgetMs)
+    return { words: `95 % of frames ${doWhat} within ${ms(p95)} of ${ms(budgetMs)} ms`, tone: "good" };
+  const slowest = slowestStep(steps);
   const blame = slowest ? `; most of it: ${stepWords(slowest).toLowerCase()}` : "";
   return { words: `Slow frames are ${ms(p95 - budgetMs)} ms over the budget${blame}`, tone: "bad" };
+}
+
+/**
+ * A frame's way as far as it is measured: to the screen when viewers report it, else to the last packet.
+ * @param {?Object} latency `latency_ms` of a stream
+ */
+export function wholeWay(latency) {
+  const isToScreen = Boolean(latency?.capture_to_shown);
+  const steps = latency?.steps ?? {};
+  return {
+    isToScreen,
+    total: (isToScreen ? latency.capture_to_shown : latency?.capture_to_send) ?? {},
+    steps: isToScreen ? { ...steps, screen: latency.to_screen } : steps,
+  };
 }
 
 /** The step with the largest typical time; null when none is known. */

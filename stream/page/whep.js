@@ -1,5 +1,7 @@
 // One WHEP session (draft-ietf-wish-whep): an offer goes out by POST, the answer comes back, DELETE ends it.
 
+import { ScreenTiming } from "/page/timing.js";
+
 const POST_TIMEOUT_MS = 10000;
 
 /** The server's refusal: `status` is its HTTP status (0 when it did not answer), `retryAfterMs` null when not said. */
@@ -18,14 +20,16 @@ export function canWebRtc() {
 
 /** A running session: its peer connection and the address that ends it. */
 export class WhepSession {
-  constructor(peer, address, headers) {
+  constructor(peer, address, headers, timing = null) {
     this.peer = peer;
+    this.timing = timing; // ScreenTiming; null for a session that only sends
     this.address = address; // null when the server gave none
     this.headers = headers;
   }
 
   /** End the session here and on the server. `keepalive` lets the DELETE outlive a page that is closing. */
   close() {
+    this.timing?.close();
     this.peer.close();
     if (!this.address) return;
     fetch(this.address, { method: "DELETE", headers: this.headers, keepalive: true }).catch(() => {}); // it may be gone already
@@ -41,7 +45,8 @@ export class WhepSession {
  */
 export async function openSession(name, { headers, signal, onTrack }) {
   const peer = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
-  let session = new WhepSession(peer, null, headers);
+  const timing = new ScreenTiming(peer.createDataChannel("livelens"));
+  let session = new WhepSession(peer, null, headers, timing);
   try {
     peer.addEventListener("track", onTrack);
     askForLowDelay(peer.addTransceiver("video", { direction: "recvonly" }).receiver);
@@ -50,7 +55,7 @@ export async function openSession(name, { headers, signal, onTrack }) {
     // sends show where it is (peer-reflexive, RFC 8445 section 7.3.1.3). Waiting for them cost 150 ms of each start.
     const url = new URL(`/whep/${encodeURIComponent(name)}`, location.href);
     const { answer, address } = await post(url, peer.localDescription.sdp, headers, signal);
-    session = new WhepSession(peer, address, headers);
+    session = new WhepSession(peer, address, headers, timing);
     signal.throwIfAborted();
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
     signal.throwIfAborted();
