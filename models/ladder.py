@@ -1,4 +1,9 @@
-"""A model's ladder: the lighter variants of it whose quality was measured, from best to lightest.
+"""A model's ladder: the variants of it whose quality was measured, from best to lightest.
+
+Two classes of variants. A *lighter* one (a smaller input, a smaller network) changes the answer on purpose: its quality
+0..1 is in the tables below, and from LEAST on it is a rung. An *equivalent* one (another backend, number format or
+layout of the same network) must reach the floors of models/floors.py; int8 is a rung once `livelens models check` found
+that it does and that it is INT8_GAIN times as fast. What was found below its floor on this machine is no rung.
 
 Ours are in the tables below. Your own model, or the factory of a package, says which it has:
 
@@ -17,6 +22,7 @@ from typing import Any
 from models import learnt
 from models.base import Kind
 from models.contract import guarded
+from models.findings import finding, refusal
 from models.registry import ParsedName, code_of, parse, quoted
 from models.style import read_blend, style_number
 from stream.errors import ModelError
@@ -32,6 +38,9 @@ class Rung:
 
 EXPECTED = 'expected ladder = ((options, quality 0..1), ...) such as (("size=small", 0.9),)'
 LEAST = 0.3  # a variant less like the best one is measured and listed, but shows another picture: it is no rung
+
+INT8_GAIN = 1.3  # times as fast as what runs when nothing is said; for less, int8 is not worth what it loses
+INT8 = {"cpu": {"backend": "openvino", "precision": "int8"}, "cuda": {"backend": "torch", "precision": "int8"}}
 
 # Measured by `python -m models.quality` (openvino bf16, 36 pictures of the sample clip at 640x360; docs/models.md has
 # the spread): the mean SSIM of a style's painting at this scale against the same at full scale, for style 0 .. 25.
@@ -51,19 +60,73 @@ ANY_STYLE_QUALITIES = {"scale=0.75": 0.49, "scale=0.5": 0.42}
 BOXES_QUALITIES: dict[str, float] = {"size=320": 0.89}
 
 
-def ladder(name: str, kind: Kind | None = None) -> tuple[Rung, ...]:
+def ladder(name: str, kind: Kind | None = None, device: str = "cpu") -> tuple[Rung, ...]:
     """Return the variants of a model from best to lightest; the first is the model itself, with quality 1.
 
-    What a person wrote stays as it is: `style:scale=0.75` has no other scale. Raises ModelError for a name that
-    cannot be read, and for a ladder of your own that is not one.
+    What a person wrote stays as it is: `style:scale=0.75` has no other scale. Where the model as it would run was found
+    below its floors on this machine, the first is the same in fp32. Raises ModelError for a name that cannot be read,
+    and for a ladder of your own that is not one.
     """
     parsed = parse(name, kind)
     code = code_of(parsed)
-    if code is None:
-        lighter = tuple(rung for rung in measured(name) if rung.quality >= LEAST)
-    else:
-        lighter = guarded(f"{name}: its ladder", _own, parsed, code, kind)
-    return (Rung(name, 1.0), *lighter)
+    if code is not None:
+        return (Rung(name, 1.0), *guarded(f"{name}: its ladder", _own, parsed, code, kind))
+    rungs = {one.quality: one for one in measured(name) if one.quality >= LEAST and not refusal(one.name, device)}
+    faster, _ = _int8(parsed, device)
+    if faster is not None:
+        rungs.setdefault(faster.quality, faster)
+    best = _in_fp32(parsed) if refusal(name, device) else name
+    return (Rung(best, 1.0), *(rungs[quality] for quality in sorted(rungs, reverse=True)))
+
+
+def left_out(name: str, device: str = "cpu") -> tuple[tuple[str, str], ...]:
+    """Return (variant, why) of what is not in the ladder of one of our models; none for your own. Raises ModelError."""
+    parsed = parse(name)
+    if code_of(parsed) is not None:
+        return ()
+    whys = [(name, refusal(name, device))]
+    whys += [(one.name, refusal(one.name, device) or too_unlike(one.quality)) for one in measured(name)]
+    _, slow = _int8(parsed, device)
+    return tuple((one, why) for one, why in [*whys, *([slow] if slow else [])] if why)
+
+
+def too_unlike(quality: float) -> str:
+    """Return why a lighter variant of this quality is no rung; "" when it is one."""
+    return f"quality {quality:.2f} is below {LEAST:g}: it shows another picture" if quality < LEAST else ""
+
+
+def _int8(parsed: ParsedName, device: str) -> tuple[Rung | None, tuple[str, str] | None]:
+    """Return int8 as a rung, or (its name, why it is none); nothing where it cannot be chosen."""
+    given, way = dict(parsed.options), INT8.get(device.partition(":")[0])
+    if way is None or any(given.get(key, "auto") not in ("auto", value) for key, value in way.items()):
+        return None, None
+    name = spelled(parsed, {**given, **way})
+    if given.get("precision") == "int8" or not is_allowed(name):
+        return None, None
+    found = finding(name, device)
+    if found is None:
+        return None, (name, f"not checked on this machine; `livelens models check {parsed.text}` does")
+    if not found.reason and found.speed < INT8_GAIN:
+        gain = f"{found.speed:.2f} times as fast, and int8 must be {INT8_GAIN:g} times to be worth what it loses"
+        return None, (name, gain)
+    return (None, (name, found.reason)) if found.reason else (Rung(name, min(found.quality, 0.999)), None)
+
+
+def _in_fp32(parsed: ParsedName) -> str:
+    """Return a model in fp32; as it is where a person chose how it runs, or nothing can be chosen."""
+    given = dict(parsed.options)
+    is_chosen = any(given.get(key, "auto") != "auto" for key in ("backend", "precision"))
+    exact = spelled(parsed, {**given, "precision": "fp32"})
+    return parsed.text if is_chosen or not is_allowed(exact) else exact
+
+
+def is_allowed(name: str) -> bool:
+    """Whether a name can be read."""
+    try:
+        parse(name)
+    except ModelError:
+        return False
+    return True
 
 
 def family(name: str) -> str:

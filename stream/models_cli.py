@@ -2,7 +2,7 @@
 
 import typer
 
-from stream import learn_cli
+from stream import check_cli, learn_cli
 
 models = typer.Typer(help="List the models; check, fetch or make one.", invoke_without_command=True)
 
@@ -21,13 +21,17 @@ def list_all() -> None:
 
 
 def _print_all() -> None:
+    from models.findings import findings
     from models.registry import cards
+    from stream.check_cli import print_findings
     from stream.listing import print_models
 
     print_models(cards())
+    print_findings(findings())
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
+    check_cli.register(models)
     learn_cli.register(models)
     app.add_typer(models, name="models", short_help="List the models; check, fetch or make one.")
