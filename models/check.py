@@ -23,6 +23,7 @@ from models.registry import code_of, load, parse
 from models.stability import CONDITIONS, Stability, bad_pictures, fault, fitted, headline, judge
 from stream.errors import ModelError
 from stream.frame import Picture
+from stream.results import Results
 
 REFERENCE = {"backend": "torch", "precision": "fp32"}
 # Ways to run a network that are looked at when nothing is said, besides what a server would run: those that may be
@@ -126,7 +127,9 @@ class _Run:
     def _ask(self, image: Picture) -> object:
         assert self.model is not None, "only loaded models are asked"
         try:
-            return guarded(self.name, self.model, image)
+            needs = getattr(self.model, "needs", ())
+            given = (image, {name: Results() for name in needs}) if needs else (image,)
+            return guarded(self.name, self.model, *given)
         except ModelError as error:
             return error
 
@@ -149,6 +152,8 @@ def check(
     """
     target = target or Target()
     names = variants(name, against, target.device, kind)
+    if names == [reference_of(name)]:
+        raise ModelError(f"{name}: there is one way to run it, so nothing to compare; name another with --against")
     reference = _load(reference_of(name), target, kind)
     if reference.model is None:
         raise ModelError(

@@ -184,7 +184,7 @@ def print_findings(found: Sequence["Finding"], console: Console | None = None) -
 def _write(path: Path, report: "Report", device: "Device") -> None:
     """Write the report, with what it was made on. Raises ConfigError when it cannot be written."""
     from models.check import as_json
-    from stream.wiring import device_text
+    from stream.device import device_text
 
     found: dict[str, Any] = as_json(report) | {"device": device_text(device)}
     try:

@@ -232,14 +232,18 @@ def _loaders(names: list[tuple[str, StageKind]], device: Device, min_quality: fl
 def _load(model: str, kind: StageKind, device: str, threads: int, name: str, min_quality: float) -> LoadedStage:
     """Load a model and the lighter variants of its ladder that are good enough."""
     from models.base import Kind, Target
-    from models.ladder import ladder
+    from models.ladder import ladder, left_out
     from models.registry import load
     from models.tracking import share_tracker
 
     target = Target(device, threads)
-    best = load(model, target, kind=Kind(kind.value))
+    rungs = ladder(model, Kind(kind.value), device)
+    for variant, why in left_out(model, device):
+        is_bad = variant == model  # what would run when nothing is said
+        log.log(logging.WARNING if is_bad else logging.INFO, "%s: %s is not in the ladder: %s", name, variant, why)
+    best = load(rungs[0].name, target, kind=Kind(kind.value))
     lighter = []
-    for rung in ladder(model, Kind(kind.value))[1:]:
+    for rung in rungs[1:]:
         if rung.quality >= min_quality:
             try:
                 loaded = load(rung.name, target, kind=Kind(kind.value))

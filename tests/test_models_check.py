@@ -96,6 +96,12 @@ def test_what_is_looked_at_is_what_would_run_other_ways_and_the_ladder(monkeypat
     assert variants("mask/person:precision=fp32", (), "cpu") == ["mask/person:precision=fp32"]
 
 
+def test_one_way_to_run_is_nothing_to_compare():
+    for name in ("background/blur", "mask/person:backend=torch,precision=fp32"):
+        with pytest.raises(ModelError, match="there is one way to run it"):
+            check(name)
+
+
 def test_against_takes_names_and_options():
     assert variants("boxes/coco:score=0.3", ["precision=fp32", "boxes/coco:size=640"], "cpu") == [
         "boxes/coco:score=0.3",

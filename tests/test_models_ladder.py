@@ -8,9 +8,16 @@ import pytest
 
 from models import registry
 from models.base import Kind, Target
-from models.ladder import LEAST, QUALITIES, Rung, family, ladder, measured
+from models.findings import Finding, remember
+from models.ladder import LEAST, QUALITIES, Rung, family, ladder, left_out, measured
 from models.registry import cards, load, parse
 from stream.errors import ModelError
+
+
+@pytest.fixture(autouse=True)
+def nothing_found_yet(tmp_path_factory, monkeypatch):
+    """Keep what was checked on this machine out of it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 def names(name, kind=None):
@@ -206,3 +213,63 @@ def test_factory_of_a_package_may_have_a_ladder(plugin, monkeypatch):
     monkeypatch.setattr(create, "ladder", (("size=small", 2),), raising=False)
     with pytest.raises(ModelError, match="expected ladder"):
         ladder("cartoon")
+
+
+# --- what was found on this machine ---
+
+
+def found(name, reason="", quality=0.98, speed=1.5):
+    remember([Finding(name, "some variant", reason, quality, speed, "pictures")])
+
+
+INT8_BOXES = "boxes/coco:backend=openvino,precision=int8"
+
+
+def test_int8_is_a_rung_once_it_was_found_good_and_faster():
+    assert INT8_BOXES not in names("boxes/coco")
+    found(INT8_BOXES)
+    assert ladder("boxes/coco") == (
+        Rung("boxes/coco", 1.0),
+        Rung(INT8_BOXES, 0.98),
+        Rung("boxes/coco:size=320", 0.89),
+    )
+    assert ladder("boxes/coco:score=0.3")[1].name == "boxes/coco:score=0.3,backend=openvino,precision=int8"
+    for chosen in ("boxes/coco:backend=torch", "boxes/coco:precision=fp32", "boxes/coco:size=640"):
+        assert not any("int8" in rung.name for rung in ladder(chosen)[1:])
+    assert INT8_BOXES not in [rung.name for rung in ladder("boxes/coco", device="cuda:0")]
+
+
+def test_int8_that_equals_the_reference_still_comes_behind_it():
+    found(INT8_BOXES, quality=1.0)
+    assert ladder("boxes/coco")[1] == Rung(INT8_BOXES, 0.999)
+
+
+@pytest.mark.parametrize(
+    ("reason", "speed", "says"),
+    [("mAP is below", 2.0, "mAP is below"), ("", 1.29, "1.29 times as fast, and int8 must be 1.3 times")],
+)
+def test_int8_below_its_floor_or_too_slow_is_no_rung_and_says_why(reason, speed, says):
+    found(INT8_BOXES, reason, speed=speed)
+    assert names("boxes/coco") == ["boxes/coco", "boxes/coco:size=320"]
+    assert says in dict(left_out("boxes/coco"))[INT8_BOXES]
+
+
+def test_a_lighter_variant_that_was_found_wrong_is_no_rung():
+    found("boxes/coco:size=320", "expected finite boxes and scores, got NaN or infinity")
+    assert names("boxes/coco") == ["boxes/coco"]
+    assert "NaN" in dict(left_out("boxes/coco"))["boxes/coco:size=320"]
+
+
+def test_a_model_found_below_its_floors_runs_in_fp32_unless_a_person_chose():
+    found("boxes/coco", "mAP is below")
+    assert names("boxes/coco") == ["boxes/coco:precision=fp32", "boxes/coco:size=320"]
+    assert dict(left_out("boxes/coco"))["boxes/coco"] == "mAP is below"
+    found("boxes/coco:precision=bf16", "mAP is below")
+    assert names("boxes/coco:precision=bf16")[0] == "boxes/coco:precision=bf16"
+
+
+def test_what_is_left_out_is_told():
+    whys = dict(left_out("style/night"))
+    assert whys["style/night:scale=0.75"] == "quality 0.15 is below 0.3: it shows another picture"
+    assert "`livelens models check style/night` does" in whys["style/night:backend=openvino,precision=int8"]
+    assert left_out("os.path:join") == ()
