@@ -39,16 +39,23 @@ class Entry:
     open: Callable[[Card, Target, Values], Model]
 
 
-def number(low: float, high: float) -> Callable[[str], float]:
-    """Return a reader of numbers within low..high."""
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """Reads a number within low..high; the page shows a slider between them where it may change."""
 
-    def read(text: str) -> float:
+    low: float
+    high: float
+
+    def __call__(self, text: str) -> float:
         value = float(text)
-        if not low <= value <= high:  # also refuses nan
+        if not self.low <= value <= self.high:  # also refuses nan
             raise ValueError(text)
         return value
 
-    return read
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Return a reader of numbers within low..high."""
+    return _Number(low, high)
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from models import any_style, background, boxes, classify, faces, learnt, person_mask, pose, style
+from models import any_style, background, boxes, classify, diffusion, faces, learnt, person_mask, pose, style
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
@@ -50,6 +50,7 @@ OURS = (
     style,
     any_style,
     background,
+    diffusion,
     person_mask,
     pose,
     faces,
