@@ -21,6 +21,7 @@ from models.graph_cache import forget, graph_folder, keep
 from models.runner import Array, Network
 from models.shape_cache import ShapeCache, Shapes
 from stream.errors import ModelError
+from stream.pool import BufferPool
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class OpenVinoRunner:
                 "backend=openvino,precision=fp16: this processor does not compute in fp16; say bf16 or fp32"
             )
         self.variant = f"openvino {self.precision}"
+        self._pool = BufferPool()  # of results
         self._network = network
         self._config: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -67,7 +69,13 @@ class OpenVinoRunner:
         arrays = [np.ascontiguousarray(array) for array in inputs]
         request = self._requests.get(tuple(array.shape for array in arrays))
         results = request.infer(arrays, share_inputs=True, share_outputs=True)
-        return tuple(np.array(results[i]) for i in range(len(results)))
+        return tuple(self._kept(results[i]) for i in range(len(results)))
+
+    def _kept(self, result: Array) -> Array:
+        """Return a copy of what the next call overwrites; the caller's, and used again once nobody holds it."""
+        kept = self._pool.take(result.shape, result.dtype)
+        kept[...] = result
+        return kept
 
     def close(self) -> None:
         """Let go of the graph and everything compiled."""

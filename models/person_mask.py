@@ -7,6 +7,7 @@ from models.entry import RUNNING, Entry, Values, described, open_network
 from models.picture import resize
 from models.runner import Network, Runner
 from stream.frame import Picture
+from stream.pool import BufferPool
 from stream.results import Results
 
 SIZE_PX = 256
@@ -25,6 +26,7 @@ class PersonMaskModel:
         self.card = card
         self.variant = runner.variant
         self._runner = runner
+        self._pool = BufferPool()  # what masks are made in
 
     def warm(self, height: int, width: int) -> None:
         """Run twice on a black picture of this size."""
@@ -34,7 +36,8 @@ class PersonMaskModel:
     def __call__(self, image: Picture) -> Results:
         """Return the mask, 255 where a person is."""
         (mask,) = self._runner(resize(image, SIZE_PX, SIZE_PX)[None])
-        return Results(mask=resize(mask[0, :, :, 0], *image.shape[:2]))
+        height, width = image.shape[:2]
+        return Results(mask=resize(mask[0, :, :, 0], height, width, self._pool))
 
     def close(self) -> None:
         """Free the network."""

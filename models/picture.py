@@ -7,6 +7,7 @@ import numpy as np
 
 from stream.errors import ModelError, StillError
 from stream.frame import Picture
+from stream.pool import BufferPool
 from stream.still import read_still
 
 
@@ -22,7 +23,7 @@ def read_picture(who: str, path: str, within: tuple[int, int]) -> Picture:
         raise ModelError(f"{who}: {error}") from error
 
 
-def pad_to_multiple(image: Picture, multiple: int, least: int) -> Picture:
+def pad_to_multiple(image: Picture, multiple: int, least: int, pool: BufferPool | None = None) -> Picture:
     """Extend the bottom and the right by mirroring until both sides divide by `multiple` and are at least `least`.
 
     Returns the picture itself when nothing is to be done. Mirrored, because a flat border would change the statistics
@@ -34,21 +35,26 @@ def pad_to_multiple(image: Picture, multiple: int, least: int) -> Picture:
     if not (down or right):
         return image
     # BORDER_REFLECT repeats the edge pixel, so it also works for a picture one pixel high
-    return np.asarray(cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT), np.uint8)
+    into = None if pool is None else pool.take((height + down, width + right, 3))
+    return np.asarray(cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT, dst=into), np.uint8)
 
 
-def resize(image: Picture, height: int, width: int) -> Picture:
-    """Resize a picture, or a `[H,W] uint8` mask; by area where bilinear would skip pixels (to less than half)."""
+def resize(image: Picture, height: int, width: int, pool: BufferPool | None = None) -> Picture:
+    """Resize a picture, or a `[H,W] uint8` mask; by area where bilinear would skip pixels (to less than half).
+
+    The result is made in a buffer of `pool` when there is one; it is the image itself when the size is the same.
+    """
     if image.shape[:2] == (height, width):
         return image
     is_far = height * 2 < image.shape[0] or width * 2 < image.shape[1]
-    return np.asarray(
-        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if is_far else cv2.INTER_LINEAR), np.uint8
-    )
+    how = cv2.INTER_AREA if is_far else cv2.INTER_LINEAR
+    into = None if pool is None else pool.take((height, width, *image.shape[2:]))
+    return np.asarray(cv2.resize(image, (width, height), dst=into, interpolation=how), np.uint8)
 
 
-def mix(image: Picture, painting: Picture, strength: float) -> Picture:
+def mix(image: Picture, painting: Picture, strength: float, pool: BufferPool | None = None) -> Picture:
     """Return `strength` (0..1) of the painting and the rest of the image; the painting itself when that is all."""
     if strength == 1:
         return painting
-    return np.asarray(cv2.addWeighted(painting, strength, image, 1 - strength, 0), np.uint8)
+    into = None if pool is None else pool.take(image.shape)
+    return np.asarray(cv2.addWeighted(painting, strength, image, 1 - strength, 0, dst=into), np.uint8)

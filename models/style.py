@@ -14,6 +14,7 @@ from models.entry import RUNNING, Entry, Option, Values, described, number, one_
 from models.picture import mix, pad_to_multiple, resize
 from models.runner import Network, Runner
 from stream.frame import Picture
+from stream.pool import BufferPool
 
 STYLES = 26
 MULTIPLE_PX = 4  # the network halves the size twice
@@ -57,6 +58,7 @@ class StyleModel:
         self.batch_key = ""  # of streams whose pictures may run as one batch; "" for none
         self.max_batch = 1
         self._runner = runner
+        self._pool = BufferPool()  # what pictures between here and the network are made in
         can_launch = hasattr(runner, "launch")  # without being waited for, on a GPU
         self.launch: Callable[[Sequence[Picture]], Launched] | None = self._launched if can_launch else None
 
@@ -80,7 +82,8 @@ class StyleModel:
         rows, columns = self._size(images)
         crops = [np.ascontiguousarray(one[:rows, :columns]) for one in painted]
         return [
-            mix(image, resize(crop, height, width), self.strength) for image, crop in zip(images, crops, strict=True)
+            mix(image, resize(crop, height, width, self._pool), self.strength, self._pool)
+            for image, crop in zip(images, crops, strict=True)
         ]
 
     def _launched(self, images: Sequence[Picture]) -> "Painting":
@@ -89,7 +92,7 @@ class StyleModel:
 
     def _shown(self, images: Sequence[Picture]) -> NDArray[np.uint8]:
         """Return several pictures as the network takes them, [B,H,W,3]."""
-        shown = [padded(resize(image, *self._size(images))) for image in images]
+        shown = [padded(resize(image, *self._size(images), self._pool), self._pool) for image in images]
         return shown[0][None] if len(shown) == 1 else np.stack(shown)
 
     def _size(self, images: Sequence[Picture]) -> tuple[int, int]:
@@ -120,9 +123,9 @@ class Painting:
         return self._model.finished(self._images, painted)
 
 
-def padded(image: Picture) -> Picture:
+def padded(image: Picture, pool: BufferPool | None = None) -> Picture:
     """Return the picture as the network takes it: its sides multiples of 4 px, and no smaller than it can pad."""
-    return pad_to_multiple(image, MULTIPLE_PX, LEAST_PX)
+    return pad_to_multiple(image, MULTIPLE_PX, LEAST_PX, pool)
 
 
 def read_blend(text: str, styles: int = STYLES) -> tuple[tuple[int, float], ...]:

@@ -12,6 +12,8 @@ import av
 import numpy as np
 import pytest
 
+from models.base import Target
+from models.registry import load
 from stream.address import sample_clip
 from stream.clock import VirtualClock
 from stream.compose import Composer
@@ -24,7 +26,7 @@ from stream.pool import BufferPool
 from stream.results import Results
 from stream.trace import Trace
 
-WARM_FRAMES = 40
+WARM_FRAMES = 25
 FRAMES = 100
 
 
@@ -81,7 +83,7 @@ def pictures() -> Iterator[av.VideoFrame]:
             yield from container.decode(video=0)
 
 
-def large_steps(take: Callable[[av.VideoFrame, int], None], least_bytes: int) -> list[int]:
+def large_steps(take: Callable[[av.VideoFrame, int], None], least_bytes: int, frames: int = FRAMES) -> list[int]:
     """Return the numbers of the frames during which numpy or cv2 asked for memory of a picture's size.
 
     What the last frame left is still held, so whatever a frame makes comes on top.
@@ -89,7 +91,7 @@ def large_steps(take: Callable[[av.VideoFrame, int], None], least_bytes: int) ->
     every, found = pictures(), []
     tracemalloc.start(1)
     try:
-        for number in range(WARM_FRAMES + FRAMES):
+        for number in range(WARM_FRAMES + frames):
             decoded = next(every)
             tracemalloc.reset_peak()
             before, _ = tracemalloc.get_traced_memory()
@@ -123,6 +125,21 @@ def test_no_picture_is_allocated_once_the_pools_are_warm(case: str) -> None:
     counts = way.pool.counts()
     assert counts.misses <= 16
     assert counts.outstanding <= 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("style", ["style", "style:scale=0.75", "style:strength=0.6"])
+def test_the_real_models_of_the_flagship_picture_allocate_none_either(style: str) -> None:
+    """Person mask and style by OpenVINO; its own buffers are of a compiled network, and made once."""
+    way = Way(Wish(None, False, None))
+    mask, painter = load("mask/person", Target("cpu", 1)), load(style, Target("cpu", 2))
+    for model in (mask, painter):
+        model.warm(360, 640)
+    way._recognize = lambda frame: frame.results.update(mask=mask(frame.image))  # type: ignore[method-assign]
+    way._paint = painter  # type: ignore[method-assign, assignment]
+    for number, decoded in zip(range(5), pictures(), strict=False):  # before memory is traced, which slows it
+        way.take(decoded, number)
+    assert large_steps(lambda decoded, number: way.take(decoded, number + 5), 360 * 640, frames=15) == []
 
 
 def test_the_count_sees_a_single_mask() -> None:
