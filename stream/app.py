@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from stream.access import Access
 from stream.budget import CostModel
 from stream.clock import Clock, MonotonicClock
 from stream.config import ServeConfig, cache_dir
@@ -47,7 +48,8 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     lag = LoopLag(clock)
     streams = _placed(config, pipelines, devices, clock)
     shown = ", ".join(device_text(device) for device in devices.values())
-    server = Server(streams, lag, shown, clock, is_loopback=is_loopback(config.host))
+    access = Access(config.token, tuple(config.allow_origin), is_loopback=is_loopback(config.host))
+    server = Server(streams, lag, shown, clock, access)
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -110,6 +110,9 @@ def serve(
     no_loop: options.NoLoop = False,
     record: options.Record = None,
     host: options.Host = None,
+    token: options.Token = None,
+    insecure: options.Insecure = False,
+    allow_origin: options.AllowOrigin = None,
     port: options.Port = None,
     name: options.Name = None,
     device: options.Device = None,
@@ -127,28 +130,33 @@ def serve(
     [dim]livelens sources and livelens models list what there is.[/]
     """
     logging.basicConfig(level=log_level.value.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    stream = {
-        "source": source,
-        "recognize": recognize,
-        "generate": generate,
-        "models": False if no_models else None,
-        "budget_ms": budget,
-        "size": size,
-        "fps": fps,
-        "min_quality": min_quality,
-        "allow_late": True if allow_late else None,
-        "record": record,
-        "loop": False if no_loop else None,
-        "name": name,
-    }
-    given = {key: value for key, value in stream.items() if value is not None}
-    server = {key: value for key, value in (("host", host), ("port", port), ("device", device)) if value is not None}
+    given = _given(
+        source=source,
+        recognize=recognize,
+        generate=generate,
+        models=False if no_models else None,
+        budget_ms=budget,
+        size=size,
+        fps=fps,
+        min_quality=min_quality,
+        allow_late=allow_late or None,
+        record=record,
+        loop=False if no_loop else None,
+        name=name,
+    )
+    server = _given(host=host, port=port, device=device, token=token, insecure=insecure or None)
+    server |= _given(allow_origin=allow_origin or None)
     settings = _from_file(config, server, given) if config else _from_options(server, given)
     check(settings)
-    _warn_when_open(settings.host)
+    _refuse_when_open(settings)
     from stream.app import run
 
     raise typer.Exit(run(settings))
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """Return the settings that were given."""
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _from_file(path: Path, server: dict[str, Any], stream: dict[str, Any]) -> "ServeConfig":
@@ -183,14 +191,18 @@ def _choose_source() -> str:
     return sample_clip().address
 
 
-def _warn_when_open(host: str) -> None:
+def _refuse_when_open(settings: "ServeConfig") -> None:
+    """Raise ConfigError where everyone who can reach this machine could watch, and nobody said that they may."""
     from stream.port import is_loopback
 
-    if not is_loopback(host):
-        _say(
-            f"[bold yellow]Warning:[/] with --host {host}, everyone who can reach this machine can watch. "
-            "There is no password yet; on a network that is not yours, keep to 127.0.0.1."
+    if is_loopback(settings.host) or settings.token:
+        return
+    if not settings.insecure:
+        raise ConfigError(
+            f"--host {settings.host} lets in everyone who can reach this machine; give --token SECRET "
+            "(or LIVELENS_TOKEN), or say --insecure"
         )
+    _say(f"[bold yellow]Warning:[/] --insecure with --host {settings.host}: whoever can reach this machine can watch.")
 
 
 def _say(text: str) -> None:

@@ -122,6 +122,16 @@ class ServeConfig(BaseModel):
         str, Field(pattern=r"^[A-Za-z0-9.:%_-]+$"), _allowed("a name or address of this machine, such as 127.0.0.1")
     ] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535), _allowed("1 to 65535, or 0 for any free port")] = 8080
+    token: Annotated[
+        str | None,
+        Field(min_length=8, max_length=256, pattern=r"^[!-~]+$", repr=False),
+        _allowed("8 to 256 letters, digits or signs without spaces: what every request must carry"),
+    ] = None
+    insecure: Annotated[bool, _allowed("true (others may come in without a token) or false")] = False
+    allow_origin: Annotated[
+        list[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$")]],
+        _allowed('a list of sites such as ["https://example.org"], whose pages may use this server'),
+    ] = []
     device: Annotated[
         str,
         Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d{1,2})?(,(cuda|xpu):\d{1,2}){0,15})$"),
@@ -157,6 +167,9 @@ FLAGS = {
     "allow_late": "--allow-late",
     "record": "--record",
     "host": "--host",
+    "token": "--token",
+    "insecure": "--insecure",
+    "allow_origin": "--allow-origin",
     "port": "--port",
     "device": "--device",
 }
@@ -233,7 +246,8 @@ def _explain(error: ErrorDetails, naming: Naming) -> str:
     label = naming(path, key)
     if kind in ("missing", "too_short"):
         return f"{label.removesuffix(' = ').strip()} is missing; it must be {allowed}"
-    return f"{label}{_show(error['input'])} is not allowed; it must be {allowed}"
+    shown = "as given" if key == "token" else _show(error["input"])  # a secret is shown to nobody
+    return f"{label}{shown} is not allowed; it must be {allowed}"
 
 
 def _name_in_file(path: tuple[int | str, ...], key: str) -> str:

@@ -112,6 +112,28 @@ Host = Annotated[
         help="Address to listen on; 0.0.0.0 lets other machines in. [dim]default 127.0.0.1[/]",
     ),
 ]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECRET",
+        envvar="LIVELENS_TOKEN",
+        show_envvar=False,
+        rich_help_panel=_WHERE,
+        help="What every request must carry; the page asks for it. Better as LIVELENS_TOKEN: others can list options.",
+    ),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure", metavar="", rich_help_panel=_WHERE, help="Let other machines in (--host) without a token."
+    ),
+]
+AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="URL", rich_help_panel=_WHERE, help="A site whose pages may use this server, such as https://a.org."
+    ),
+]
 Port = Annotated[
     int | None,
     typer.Option(

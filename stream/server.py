@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from stream import __version__
+from stream.access import Access
 from stream.clock import Clock
 from stream.errors import ProtocolError
 from stream.events import EventStreams
@@ -25,7 +25,6 @@ BODY_LIMIT_BYTES = 64 * 1024  # a browser's offer with every codec is about 8 KB
 RETRY_AFTER_S = 2
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"  # RFC 8866, RFC 8840
 ROLES = {"whep": VIEWER, "whip": PUBLISHER}
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; base-uri 'none'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -38,7 +37,7 @@ class Server:
     """Routes requests to the streams.
 
     device_text  what the page shows as the device
-    is_loopback  the server is meant for this machine alone: requests for another host's name are refused
+    access       who may ask; by default this machine, without a token
     """
 
     def __init__(
@@ -47,12 +46,11 @@ class Server:
         lag: LoopLag,
         device_text: str,
         clock: Clock,
-        *,
-        is_loopback: bool = True,
+        access: Access | None = None,
     ) -> None:
         self.sessions = Sessions()
         self._event_streams = EventStreams()
-        self._is_loopback = is_loopback
+        self._access = access or Access()
         self._streams = streams
         self._lag = lag
         self._clock = clock
@@ -61,7 +59,7 @@ class Server:
 
     def app(self) -> web.Application:
         """Return the application, with every route."""
-        app = web.Application(middlewares=[_answer_errors, self._guard], client_max_size=BODY_LIMIT_BYTES)
+        app = web.Application(middlewares=[_answer_errors, self._access.guard], client_max_size=BODY_LIMIT_BYTES)
         app.add_routes(
             [
                 web.get("/", self._index),
@@ -81,22 +79,8 @@ class Server:
             ]
         )
         app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(self._access.add_headers)
         return app
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests that another site's page makes a browser send.
-
-        On loopback the Host must be this machine's: a site can point its own name at 127.0.0.1 (DNS
-        rebinding) and would then read everything as its own. Anywhere, an Origin must be the Host's.
-        """
-        host = _host_name(request.host)
-        if self._is_loopback and host not in LOOPBACK_NAMES:
-            raise ProtocolError(f"this server answers to {', '.join(LOOPBACK_NAMES)} only; start it with --host", 403)
-        origin = request.headers.get("Origin")
-        if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != request.host:
-            raise ProtocolError("requests from other sites' pages are not allowed", 403)
-        return await handler(request)
 
     async def _index(self, _request: web.Request) -> web.FileResponse:
         return web.FileResponse(PAGE / "index.html")
@@ -218,19 +202,16 @@ def _waits_for_publisher(stream: LiveStream) -> bool:
     return stream.source_status().state is SourceState.WAITING
 
 
-def _host_name(host: str) -> str:
-    """Return the name in a Host header, without its port and brackets."""
-    return urlsplit(f"//{host}").hostname or ""
-
-
 @web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn a ProtocolError into its status with one clear line of JSON."""
     try:
         return await handler(request)
     except ProtocolError as error:
-        retry = {"Retry-After": str(RETRY_AFTER_S)} if error.status in (409, 503) else {}
-        return web.json_response({"error": str(error)}, status=error.status, headers=retry)
+        headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status in (409, 503) else {}
+        if error.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return web.json_response({"error": str(error)}, status=error.status, headers=headers)
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -68,7 +68,7 @@ def test_two_streams_from_a_file(tmp_path: Path) -> None:
     )
     with serve("--config", str(config), log_path=tmp_path / "log") as served:
         served.wait_until_ready()
-        assert served.stream("a")["source"]["state"] == "running"
+        served.wait_until(lambda: served.stream("a")["source"]["state"] == "running", what="a running source")
         assert served.stream("b")["source"]["state"] == "waiting"
 
 

@@ -41,7 +41,7 @@ LAYERS: tuple[set[str], ...] = (
     {"promise", "status"},
     {"virtual"},
     {"warming"},
-    {"live", "offer"},
+    {"live", "offer", "access"},
     {"sessions"},
     {"webrtc", "whip", "events"},
     {"metrics", "server", "wiring"},

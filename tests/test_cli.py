@@ -131,11 +131,17 @@ def test_without_source_the_first_camera_is_used(
     assert "using the first camera, camera:0" in capsys.readouterr().err
 
 
-def test_open_host_warns_and_loopback_does_not(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
-    serve("test:", "--host", "0.0.0.0")
+def test_open_host_needs_a_token_or_insecure(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    serve("test:", "--host", "0.0.0.0", "--insecure")
     assert "Warning:" in (err := capsys.readouterr().err) and "can watch" in err
+    assert serve("test:", "--host", "0.0.0.0", "--token", "open-sesame").token == "open-sesame"
     serve("test:")
     assert capsys.readouterr().err == ""
+
+
+def test_the_token_may_come_from_the_environment(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVELENS_TOKEN", "open-sesame")
+    assert serve("test:").token == "open-sesame"
 
 
 # ---- what is refused
@@ -144,6 +150,9 @@ def test_open_host_warns_and_loopback_does_not(serve: Serve, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        ("test: --host 0.0.0.0", "--host 0.0.0.0 lets in everyone who can reach this machine; give --token SECRET"),
+        ("test: --token short", "--token as given is not allowed; it must be 8 to 256 letters"),
+        ("test: --allow-origin example.org", "'example.org' is not allowed"),
         ("no-such-file.mp4", "no-such-file.mp4"),
         ("gopher://old/page", "gopher"),
         ("test: -r mask/persn", "did you mean mask/person"),

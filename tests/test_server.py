@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from stream.access import Access
 from stream.clock import MonotonicClock
 from stream.config import StreamConfig
 from stream.device import CpuDevice
@@ -34,12 +35,12 @@ def make_clip(path: Path) -> Path:
 class Site:
     """A server over real streams of the test pattern, without models, and a client."""
 
-    def __init__(self) -> None:
+    def __init__(self, access: Access | None = None) -> None:
         self.clock = MonotonicClock()
         self.device = CpuDevice(self.clock)
         self.pipeline = Pipeline(self.device, self.clock)
         self.streams: dict[str, LiveStream] = {}
-        self.server = Server(self.streams, LoopLag(self.clock), "CPU", self.clock)
+        self.server = Server(self.streams, LoopLag(self.clock), "CPU", self.clock, access)
         self.client = TestClient(TestServer(self.server.app()))
 
     async def add(
