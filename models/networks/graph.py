@@ -8,10 +8,12 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as op
 
+from models.networks.rounding import round_for_pictures
 from models.networks.subpixel import PHASES, Weights
 
 EPSILON = 1e-5  # of every instance norm
 LEVELS = 255  # of signed bytes that lie even about zero, -127..127
+COLOURS = 3
 _ROWS, _COLUMNS = 2, 3  # axes of [B,C,H,W]
 
 
@@ -37,14 +39,16 @@ def scaled(x: ov.Node, by: float, plus: float) -> ov.Node:
 
 
 def conv_bytes(rows: ov.Node, kernel: Weights, stride: tuple[int, int], is_exact: bool) -> ov.Node:
-    """Convolve bytes given as float 0..255, with 8-bit instructions unless `is_exact`.
+    """Convolve the `byte_rows` of a picture by `[O,1,H,3W]`, with 8-bit instructions unless `is_exact`.
 
     The two fake quantisations are how OpenVINO is told to use them; the one of the input keeps every byte as it is, the
-    one of the weights rounds them to 255 levels for each output channel.
+    one of the weights says that they lie on 255 levels for each output channel.
     """
     if is_exact:
         return conv(rows, kernel, stride)
-    most = np.abs(kernel).max((1, 2, 3), keepdims=True)
+    most = np.abs(kernel).max((1, 2, 3), keepdims=True)  # before rounding: it sets the levels
+    patches = kernel.reshape(kernel.shape[0], kernel.shape[2], -1, COLOURS)
+    kernel = round_for_pictures(patches, LEVELS // 2).reshape(kernel.shape)
     low, high = op.constant(-most), op.constant(most)
     rows = op.fake_quantize(rows, *(op.constant(np.float32(v)) for v in (0, 255, 0, 255)), levels=256)
     return conv(rows, op.fake_quantize(op.constant(kernel), low, high, low, high, levels=LEVELS), stride)
