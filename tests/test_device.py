@@ -136,32 +136,3 @@ def test_the_processor_has_ordinary_buffers_and_no_memory_of_its_own() -> None:
 def test_a_cuda_device_that_is_not_there_says_so() -> None:
     with pytest.raises(ConfigError, match="cuda:99 is not there"):
         open_device("cuda:99", MonotonicClock())
-
-
-@pytest.mark.gpu
-async def test_recognition_and_generation_have_streams_of_their_own() -> None:
-    import torch
-
-    device = open_device("cuda:0", MonotonicClock())
-    found = [(await device.submit(kind.value, torch.cuda.current_stream)).value for kind in StageKind]
-    assert found[0] != found[1]
-    assert torch.cuda.default_stream() not in found
-    device.close()
-
-
-@pytest.mark.gpu
-async def test_a_job_is_complete_when_its_kernels_are() -> None:
-    import torch
-
-    device = open_device("cuda:0", MonotonicClock())
-    big = torch.ones(4096, 4096, device="cuda:0")
-
-    def work() -> "torch.cuda.Event":
-        for _ in range(20):
-            big @ big
-        event = torch.cuda.Event()
-        event.record()
-        return event
-
-    assert (await device.submit("generate", work)).value.query()
-    device.close()
