@@ -92,3 +92,110 @@ def test_label_lists_are_whole():
     coco, imagenet = checkpoint.labels("coco"), checkpoint.labels("imagenet")
     assert (len(coco), coco[0], coco[79]) == (80, "person", "toothbrush")
     assert (len(imagenet), imagenet[967]) == (1000, "espresso")
+
+
+@pytest.fixture
+def state():
+    return {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt", "pth"])
+def test_own_file_gives_its_tensors(tmp_path, state, suffix):
+    file = tmp_path / f"own.{suffix}"
+    file.write_bytes(save(state)) if suffix == "safetensors" else torch.save(state, file)
+    tensors = checkpoint.load_file(file, hashlib.sha256(file.read_bytes()).hexdigest())
+    layer = nn.Linear(3, 2)
+    checkpoint.put_into(layer, tensors, str(file))
+    assert layer.weight.sum() == 6
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "params"])
+def test_state_dict_of_a_trainer_is_found(tmp_path, state, key):
+    file = tmp_path / "own.pt"
+    torch.save({"epoch": 3, key: state}, file)
+    assert checkpoint.load_file(file).keys() == state.keys()
+
+
+def test_file_of_the_old_format_is_read(tmp_path, state):
+    file = tmp_path / "own.pth"
+    torch.save(state, file, _use_new_zipfile_serialization=False)
+    assert checkpoint.load_file(file)["weight"].sum() == 6
+
+
+class Touch:
+    """Pickled, it makes a file when it is read by a reader that runs code."""
+
+    def __init__(self, canary):
+        self.canary = canary
+
+    def __reduce__(self):
+        import pathlib
+
+        return (pathlib.Path.touch, (self.canary,))
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_pickle_with_code_is_refused_and_does_not_run(tmp_path, state, is_new):
+    canary, file = tmp_path / "canary", tmp_path / "own.pt"
+    torch.save(state | {"bad": Touch(canary)}, file, _use_new_zipfile_serialization=is_new)
+    with pytest.raises(ModelError, match="nothing that runs code, got a pickle that would run code") as caught:
+        checkpoint.load_file(file)
+    assert not canary.exists()
+    assert "\n" not in str(caught.value)
+    torch.load(file, weights_only=False)
+    assert canary.exists()  # so the file was a real danger
+
+
+def test_plain_pickle_with_code_is_refused_under_any_name(tmp_path):
+    import pickle
+
+    for name in ("own.pt", "own.safetensors", "own.bin"):
+        canary, file = tmp_path / "canary", tmp_path / name
+        file.write_bytes(pickle.dumps(Touch(canary)))
+        with pytest.raises(ModelError, match=f"{name}: expected"):
+            checkpoint.load_file(file)
+        assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", ["own.safetensors", "own.pt"])
+@pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 64, b"PK\x03\x04cut off"])
+def test_file_that_is_no_weights_is_refused(tmp_path, name, content):
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"{name}: expected .*, got ") as caught:
+        checkpoint.load_file(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_cut_off_file_is_refused(tmp_path, state):
+    for name in ("own.safetensors", "own.pt"):
+        file = tmp_path / name
+        file.write_bytes(save(state)) if name.endswith("s") else torch.save(state, file)
+        file.write_bytes(file.read_bytes()[:-20])
+        with pytest.raises(ModelError, match=f"{name}: expected"):
+            checkpoint.load_file(file)
+
+
+@pytest.mark.parametrize("held", [[1, 2], {"weight": "text"}, {1: 2}, {}, torch.ones(2)])
+def test_what_holds_no_tensors_by_name_is_refused(tmp_path, held):
+    file = tmp_path / "own.pt"
+    torch.save(held, file)
+    with pytest.raises(ModelError, match=r"expected (tensors by name|a tensor at)"):
+        checkpoint.load_file(file)
+
+
+def test_wrong_checksum_of_an_own_file_is_told(tmp_path, state):
+    file = tmp_path / "own.pt"
+    torch.save(state, file)
+    with pytest.raises(ModelError, match=r"expected sha256 0{64}, got \w{64}"):
+        checkpoint.load_file(file, "0" * 64)
+
+
+def test_own_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ModelError, match=r"none.pt: expected a .safetensors, .pt or .pth file, found none"):
+        checkpoint.load_file(tmp_path / "none.pt")
+
+
+def test_own_tensors_that_do_not_fit_are_named(state):
+    with pytest.raises(ModelError, match=r"mine lack bias"):
+        checkpoint.put_into(nn.Linear(3, 2), {"weight": state["weight"]}, "mine")
