@@ -11,7 +11,7 @@ from models.base import Card, Kind, Target
 from models.entry import RUNNING, Entry, Option, Values, described, open_network, text
 from models.picture import read_picture, resize
 from models.runner import Network, open_runner
-from models.style import SCALE, STRENGTH, WHERE, StyleModel, padded
+from models.style import SCALE, STEADY, STRENGTH, WHERE, StyleModel, padded
 from stream.errors import ModelError
 from stream.frame import Picture
 
@@ -30,7 +30,7 @@ NETWORK = Network(
 PREDICT = Network("style_predict", (((1, PAINTING_PX, PAINTING_PX, 3), "uint8"),))
 
 IMAGE = Option("image", "the painting", "a picture file, in double quotes when its name has a comma", text, None)
-OPTIONS = (IMAGE, STRENGTH, WHERE, SCALE, *RUNNING)
+OPTIONS = (IMAGE, STRENGTH, WHERE, SCALE, STEADY, *RUNNING)
 
 
 def some_style(number: int) -> NDArray[np.float32]:

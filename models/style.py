@@ -13,6 +13,7 @@ from models.base import Card, Kind, Launched, Target
 from models.entry import RUNNING, Entry, Option, Values, described, number, one_of, open_network
 from models.picture import mix, pad_to_multiple, resize
 from models.runner import Network, Runner
+from models.steady import Steady
 from stream.frame import Picture
 from stream.pool import BufferPool
 
@@ -55,6 +56,7 @@ class StyleModel:
         self.style_weights = style_weights
         self.strength: float = values["strength"]  # 0 (the original) .. 1 (the painting)
         self.scale: float = values["scale"]  # of the size the network works at
+        self._steady = Steady(values["steady"]) if values["steady"] else None  # None: each painting for itself
         self.batch_key = ""  # of streams whose pictures may run as one batch; "" for none
         self.max_batch = 1
         self._runner = runner
@@ -81,6 +83,8 @@ class StyleModel:
         height, width = images[0].shape[:2]
         rows, columns = self._size(images)
         crops = [np.ascontiguousarray(one[:rows, :columns]) for one in painted]
+        if self._steady is not None:
+            crops = [self._steady(resize(i, rows, columns), crop) for i, crop in zip(images, crops, strict=True)]
         return [
             mix(image, resize(crop, height, width, self._pool), self.strength, self._pool)
             for image, crop in zip(images, crops, strict=True)
@@ -154,7 +158,10 @@ STRENGTH = Option("strength", "how much of the painting is mixed in", "a number 
 BLEND = Option("blend", "mix styles instead of the one named", "such as 2:0.3+12:0.7, styles 0..25", read_blend, None)
 WHERE = Option("where", "which part is repainted", "all or background", one_of("all", "background"), "all")
 SCALE = Option("scale", "size the network works at, of the picture's", "a number 0.25..1", number(0.25, 1), 1.0)
-OPTIONS = (STRENGTH, BLEND, WHERE, SCALE, *RUNNING)
+STEADY = Option(
+    "steady", "how much strokes are kept from trembling; costs 2 to 4 ms at 640x360", "a number 0..1", number(0, 1), 0.0
+)
+OPTIONS = (STRENGTH, BLEND, WHERE, SCALE, STEADY, *RUNNING)
 
 # What each style looks like (our words, from looking at all 26 on two pictures), and a name for those worth one.
 LOOKS: tuple[tuple[str, str], ...] = (
@@ -198,7 +205,8 @@ def open_style(card: Card, target: Target, values: Values, network: Network, sty
     (_, ((styles,), _)) = network.example
     runner = open_network(network, target, values)
     model = StyleModel(card, runner, blend_weights(blend, styles), values)
-    if target.device != "cpu":  # a processor is as busy with one picture; a GPU is not
+    # A processor is as busy with one picture; a GPU is not. What is steady follows from its own stream's last painting.
+    if target.device != "cpu" and not values["steady"]:
         model.batch_key, model.max_batch = f"{card.name} {sorted(values.items(), key=str)}", BATCH_AT_MOST
     return model
 
