@@ -11,7 +11,7 @@ import logging
 import re
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -116,6 +116,10 @@ class DiffusionModel:
         self._filter.threshold = values["similarity"]
         self._filter.forget()
         self.live.set(values)
+
+    def describe_live(self) -> dict[str, dict[str, Any]]:
+        """Return the options that may change, with their values."""
+        return self.live.describe()
 
     def warm(self, height: int, width: int) -> None:
         """Run twice on a black picture of this size."""

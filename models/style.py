@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Card, Kind, Launched, Target
 from models.entry import RUNNING, Entry, Option, Values, described, number, one_of, open_network
+from models.live_options import LiveOptions
 from models.picture import mix, pad_to_multiple, resize
 from models.runner import Network, Runner
 from models.steady import Steady
@@ -55,6 +57,8 @@ class StyleModel:
         self.where = Where(values["where"])
         self.style_weights = style_weights
         self.strength: float = values["strength"]  # 0 (the original) .. 1 (the painting)
+        blendable = ("blend",) if "blend" in values and len(style_weights) == STYLES else ()
+        self.live = LiveOptions(card.name, OPTIONS, ("strength", *blendable), values)
         self.scale: float = values["scale"]  # of the size the network works at
         self._steady = Steady(values["steady"]) if values["steady"] else None  # None: each painting for itself
         self.batch_key = ""  # of streams whose pictures may run as one batch; "" for none
@@ -63,6 +67,23 @@ class StyleModel:
         self._pool = BufferPool()  # what pictures between here and the network are made in
         can_launch = hasattr(runner, "launch")  # without being waited for, on a GPU
         self.launch: Callable[[Sequence[Picture]], Launched] | None = self._launched if can_launch else None
+
+    @property
+    def live_options(self) -> frozenset[str]:
+        """Names of the options that may change while it plays."""
+        return self.live.names
+
+    def change(self, **options: str) -> None:
+        """Take new values from the next picture on. Lane thread. Raises ModelError; then nothing has changed."""
+        values = self.live.read(options)
+        if "blend" in options:
+            self.style_weights = blend_weights(values["blend"])
+        self.strength = values["strength"]
+        self.live.set(values)
+
+    def describe_live(self) -> dict[str, dict[str, Any]]:
+        """Return the options that may change, with their values."""
+        return self.live.describe()
 
     def warm(self, height: int, width: int) -> None:
         """Compile for this size and run twice: the first run still allocates."""

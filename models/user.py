@@ -44,7 +44,12 @@ class UserModel:
         self.card = card
         self.variant = str(getattr(call, "variant", "own code"))
         self.needs = tuple(getattr(call, "needs", ()))  # names of stages whose results it is given as well
-        self._call = call
+        self.live_options = frozenset(getattr(call, "live_options", ()))  # which `change(name=text)` may change
+        self._call: Any = call
+
+    def change(self, **options: str) -> None:
+        """Let the model take new values for some of its live options, between two pictures. Raises ModelError."""
+        guarded(f"{self.card.name}: change({', '.join(options)})", self._call.change, **options)
 
     def warm(self, height: int, width: int) -> None:
         """Let the model warm up, then run it on a black picture, so that a broken contract shows before the start."""

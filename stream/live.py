@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
+from stream import controls
 from stream.admission import refusal
 from stream.broadcast import Broadcast
 from stream.cause import Cause, slack_ns
@@ -16,7 +17,7 @@ from stream.channel import ViewerChannel
 from stream.clock import Clock, ns_to_ms
 from stream.compose import Composer
 from stream.device import Device, run_aside
-from stream.errors import StreamError
+from stream.errors import ProtocolError, StreamError
 from stream.frame import Frame
 from stream.glass import Glass
 from stream.inflow import DOWNSTREAM, NO_TERMS, Inflow, Terms
@@ -101,6 +102,7 @@ class LiveStream:
         self._parts = parts
         self._pipeline = pipeline
         self._clock = clock
+        self._changing: set[str] = set()  # stages whose options are being changed
         self._viewer_numbers = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._shown_rate = Rate()
@@ -197,6 +199,22 @@ class LiveStream:
     def stage_states(self) -> dict[str, StageState]:
         """Return the stages by name; empty until the models are warm."""
         return self._inner.stages if self._inner else {}
+
+    async def change(self, stage: str, body: object) -> dict[str, Any]:
+        """Change options of a stage while it plays; return what they are now. Raises ProtocolError."""
+        state = self.stage_states().get(stage)
+        if state is None:
+            if any(loaded.stage.name == stage for loaded in self._warming.loaded):
+                raise ProtocolError(f"{stage} is warming up; try again in a moment", 503)
+            raise ProtocolError("no such stage; GET /api/streams lists them", 404)
+        given = controls.read(state.stage, body)
+        if stage in self._changing:
+            raise ProtocolError(f"{stage} is taking another change; try again in a moment", 503)
+        self._changing.add(stage)
+        try:
+            return await controls.change(self.device, state, given)
+        finally:
+            self._changing.discard(stage)
 
     def status(self) -> dict[str, Any]:
         """Return what `GET /api/streams` says of this stream."""

@@ -1,5 +1,6 @@
 """The HTTP side: the page, WHEP, the API, health and metrics. Handlers only translate; nothing blocks."""
 
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -66,6 +67,7 @@ class Server:
                 web.get("/favicon.ico", self._favicon),
                 web.get("/api/streams", self._api_streams),
                 web.get("/api/streams/{stream}/events", self._events),
+                web.patch("/api/streams/{stream}/stages/{stage}", self._change_stage),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._get_metrics),
@@ -105,6 +107,17 @@ class Server:
         if stream.broadcast is None:
             raise ProtocolError(stream.why_no_pictures() or "not ready", 503)
         return await self._event_streams.serve(request, stream.broadcast)
+
+    async def _change_stage(self, request: web.Request) -> web.Response:
+        """Change a model's options while it plays, such as {"prompt": "a town in winter"}."""
+        stream = self._stream(request)
+        if request.content_type != "application/json":
+            raise ProtocolError(f"the body must be application/json, not {request.content_type}", 415)
+        try:
+            body: object = json.loads(await request.read())
+        except ValueError as error:  # no JSON, or no UTF-8
+            raise ProtocolError(f"the body is not JSON: {error}", 400) from error
+        return web.json_response({"live": await stream.change(request.match_info["stage"], body)})
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

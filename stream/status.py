@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from stream import controls
 from stream.clock import ns_to_ms
 from stream.inflow import Inflow
 from stream.run import LadderChange
@@ -81,8 +82,17 @@ def running_stage_json(inflow: Inflow, state: StageState, now_ns: int) -> dict[s
         "last_error": without_folders(state.last_error),
         "preparing": state.preparing,
         "is_open": not state.breaker.is_closed(now_ns),
+        "live": controls.describe(state.stage),
+        "counts": _counts(state.stage),
         "latest": state.latest.results.to_json() if state.latest else None,
     }
+
+
+def _counts(stage: Stage) -> dict[str, int]:
+    """Return what the best variant counts of its own, such as pictures shown again; empty when nothing."""
+    told = getattr(stage.model, "counts", None)
+    found: dict[str, int] = told() if callable(told) else {}
+    return found
 
 
 def ladder_events_json(events: Iterable[LadderChange], now_ns: int) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ LAYERS: tuple[set[str], ...] = (
     {"clip", "recorder", "recording", "sound", "tape"},
     {"lanes"},
     {"gpu", "stage", "camera", "demux", "pattern", "pictures", "readers", "source", "publisher"},
-    {"device", "account", "clairvoyant", "costs"},
+    {"device", "account", "clairvoyant", "controls", "costs"},
     {"synthetic"},
     {"inflow"},
     {"pipeline", "broadcast", "channel"},
