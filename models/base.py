@@ -24,6 +24,7 @@ class Card:
     needs      result fields that another model beside it must give, such as "mask"
     max_age_ms how old its results may be when a frame reuses them; 0 when they may not be reused
     options    name -> what it means and what is allowed, for `livelens models`
+    collection of many that are listed in one line, which; `livelens models list COLLECTION` names them. "" for none
     """
 
     name: str
@@ -35,6 +36,7 @@ class Card:
     max_age_ms: float = 0.0
     options: tuple[tuple[str, str], ...] = ()
     needs: frozenset[str] = frozenset()
+    collection: str = ""
 
 
 @runtime_checkable

@@ -15,7 +15,19 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from models import any_style, background, boxes, classify, diffusion, faces, learnt, person_mask, pose, style
+from models import (
+    any_style,
+    background,
+    boxes,
+    classify,
+    diffusion,
+    faces,
+    learnt,
+    person_mask,
+    pose,
+    style,
+    torchvision_models,
+)
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
@@ -56,6 +68,7 @@ OURS = (
     faces,
     boxes,
     classify,
+    torchvision_models,
 )  # each has `entries()`
 
 

@@ -1,6 +1,7 @@
 """What `livelens models`, `sources` and `doctor` print: rows of two columns, so that they fit narrow terminals."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -39,12 +40,15 @@ class Card(Protocol):
     def licence(self) -> str: ...
     @property
     def options(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def collection(self) -> str: ...
 
 
 def print_models(cards: Iterable[Card], console: Console | None = None) -> None:
-    """Print the models by what they do."""
+    """Print the models by what they do; of a collection only how many they are."""
     console = console or Console(highlight=False)
     known = sorted(cards, key=_natural)
+    counts = Counter((card.kind, card.collection) for card in known if card.collection)
     for kind, title, option in (
         ("recognize", "Recognition: finds things", "--recognize NAME, several times if wanted"),
         ("generate", "Generation: makes a new picture", "--generate NAME[:key=value,...]"),
@@ -52,12 +56,30 @@ def print_models(cards: Iterable[Card], console: Console | None = None) -> None:
         console.print(Text.assemble((title, "bold"), (f"  ({option})", "dim")))
         rows, above = _rows(), ""
         for card in known:
-            if card.kind == kind:
+            if card.kind == kind and not card.collection:
                 family = f"{card.name.partition('/')[0]}: {card.licence}"
                 rows.add_row(Text(card.name, "cyan"), _describe(card, has_licence=family != above))
                 above = family
+        for (which, name), count in counts.items():
+            if which == kind:
+                rows.add_row(Text(f"{name}/NAME", "cyan"), f"{count} networks: livelens models list {name}")
         console.print(Padding(rows, (0, 0, 1, 2)))
     console.print(Text("Your own: --generate path/file.py:Class  or  --recognize package.module:factory", "dim"))
+
+
+def print_collection(cards: Iterable[Card], console: Console | None = None) -> None:
+    """Print the names of a collection's models under what they do, and the options once for all of these."""
+    console = console or Console(highlight=False)
+    alike: dict[tuple[object, ...], list[Card]] = {}
+    for card in sorted(cards, key=_natural):
+        alike.setdefault((card.summary, card.options, card.licence), []).append(card)
+    for several in alike.values():
+        first = several[0]
+        console.print(Text(first.summary, "bold"))
+        console.print(Padding(Text("  ".join(card.name for card in several), "cyan"), (0, 0, 0, 2)))
+        details = Text("\n").join(Text.assemble((f"{name}=", "cyan"), meaning) for name, meaning in first.options)
+        console.print(Padding(details, (0, 0, 0, 2)))
+        console.print(Padding(Text(f"licence: {first.licence}", "dim"), (0, 0, 1, 2)))
 
 
 def _natural(card: Card) -> list[tuple[int, str]]:

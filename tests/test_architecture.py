@@ -50,7 +50,7 @@ LAYERS: tuple[set[str], ...] = (
     {"app", "doctor"},
     {"listing", "tables", "options", "latency_options", "outputs", "preflight", "progress"},
     {"trial"},
-    {"check_cli", "learn_cli"},
+    {"check_cli", "learn_cli", "pull_cli"},
     {"models_cli"},
     {"latency_cli", "cli", "__main__"},
     {"testing"},  # a pytest plugin: beside the command line, not under it
@@ -62,6 +62,7 @@ MEETS_MODELS = {
     "stream/learn_cli.py",
     "stream/models_cli.py",
     "stream/preflight.py",
+    "stream/pull_cli.py",
     "stream/wiring.py",
 }
 MODELS_KNOW = {"stream.errors", "stream.frame", "stream.results", "stream.clock", "stream.still", "stream.pool"}
@@ -95,6 +96,9 @@ TESTED_ELSEWHERE = {
     "stream/tap.py": "test_source_pace.py and test_recorder.py",
     "stream/tape.py": "test_recorder.py",
     "models/entry.py": "test_models_registry.py",
+    "models/torchvision_names.py": "test_models_torchvision_models.py",
+    "models/torchvision_weights.py": "test_models_torchvision_models.py",
+    "stream/pull_cli.py": "test_models_pull.py",
     "models/openvino_runner.py": "test_models_runner.py",
     "models/torch_runner.py": "test_models_runner.py",
     "models/base.py": "types only; the contract test of each model uses them",

@@ -24,7 +24,7 @@ def test_every_card_can_be_parsed_and_names_are_unique():
 
 
 def test_recognizers_say_what_they_give():
-    gives = {card.name: card.gives for card in cards() if card.kind is Kind.RECOGNIZE}
+    gives = {card.name: card.gives for card in cards() if card.kind is Kind.RECOGNIZE and not card.collection}
     assert gives == {
         "mask/person": {"mask"},
         "boxes/coco": {"boxes"},
