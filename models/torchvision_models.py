@@ -1,4 +1,4 @@
-"""torchvision's own networks by name, with weights that the user has: `torchvision/fasterrcnn_resnet50_fpn_v2` and others.
+"""torchvision's own networks by name, with weights that the user has: `torchvision/fasterrcnn_resnet50_fpn_v2`, ...
 
 Detection gives boxes, masks and keypoints; segmentation a mask; classification names. The names are in
 torchvision_names.py; nothing of torch is imported before a network is opened.
@@ -131,8 +131,7 @@ WEIGHTS = Option(
 SCORE = Option("score", "the least certain box that is shown", "a number 0.05..1", number(0.05, 1), 0.5)
 SIZE = Option("size", "shorter side the network sees, px; 0 is what it was trained with", "0 or 160..1600",
               lambda text: 0 if text == "0" else whole_number(160, 1600)(text), 0)  # fmt: skip
-OF = Option("of", "what the mask is of", "classes of the network joined by +, such as person+dog",
-            lambda text: tuple(word.strip() for word in text.split("+")), ("person",))  # fmt: skip
+OF = Option("of", "what the mask is of", "classes of the network joined by +, such as person+dog", str, "person")
 TOP_OPTION = Option("top", "how many categories are given", "a whole number 1..20", whole_number(1, 20), 3)
 
 
@@ -157,7 +156,8 @@ def _open_segmentation(card: Card, target: Target, values: Values) -> Segmentati
     weights = weights_of(name, values["weights"])
     existing(name, weights)
     labels = list(weights.entry.meta["categories"])
-    unknown = [word for word in values["of"] if word not in labels]
+    wanted = [word.strip() for word in values["of"].split("+")]
+    unknown = [word for word in wanted if word not in labels]
     if unknown:
         raise ModelError(f"{card.name}: of={unknown[0]!r} is not known; it has {', '.join(labels[1:])}")
     size_px = values["size"] or weights.entry.transforms().resize_size[0]
@@ -165,9 +165,9 @@ def _open_segmentation(card: Card, target: Target, values: Values) -> Segmentati
         name,
         (((1, *seen_size(360, 640, size_px), 3), "uint8"),),
         is_fixed=False,
-        inputs=lambda picture, i: (resize(picture, *seen_size(*picture.shape[:2], size_px))[None],),
+        inputs=lambda picture, i: (resize(picture, *seen_size(picture.shape[0], picture.shape[1], size_px))[None],),
         weights=weights,
-        wanted=tuple(labels.index(word) for word in values["of"]),
+        wanted=tuple(labels.index(word) for word in wanted),
     )
     return SegmentationModel(card, open_network(network, target, values), labels, size_px)
 

@@ -4,6 +4,8 @@ As `torchvision.models.list_models(module)` of torchvision 0.29 gives them; a te
 Left out: quantized, video and optical flow networks, which need another input than one picture or another engine.
 """
 
+# ruff: noqa: SIM905 -- as text they fill a fifth of the lines
+
 DETECTION = """
     fasterrcnn_mobilenet_v3_large_320_fpn fasterrcnn_mobilenet_v3_large_fpn fasterrcnn_resnet50_fpn
     fasterrcnn_resnet50_fpn_v2 fcos_resnet50_fpn keypointrcnn_resnet50_fpn maskrcnn_resnet50_fpn

@@ -107,7 +107,7 @@ class TorchvisionNetwork(Network):
         return graphs.ClassifierOfPicture(network, preset.mean, preset.std).eval()
 
     def version(self) -> str:
-        """Return what tells this graph from others: the file by its name, size and time, and what the graph is made of."""
+        """Return what tells this graph from others: the file by its name, size and time, and what it is made into."""
         import torchvision
 
         assert self.weights is not None
@@ -146,7 +146,6 @@ def _built(name: str, weights: Weights) -> "nn.Module":
             network: nn.Module = get_model(name, weights=weights.entry)
         except RuntimeError as error:
             raise ModelError(f"{weights.file} does not fit {FAMILY}{name}: {_first_keys(error)}") from error
-    network.aux_classifier = None  # a help in training only
     return network.eval()
 
 

@@ -79,3 +79,24 @@ def test_checks_end_with_what_to_repair_or_ready() -> None:
     page = console(100)
     listing.print_checks([Check("python", State.OK, "3.12")], page)
     assert text_of(page).rstrip().endswith("Ready: livelens serve")
+
+
+MANY = [Card(f"zoo/net{i}", Kind.RECOGNIZE, "boxes", "BSD", "x", collection="zoo") for i in range(40)]
+
+
+def test_a_collection_is_one_line_among_the_models() -> None:
+    page = console(100)
+    listing.print_models([*CARDS, *MANY], page)
+    text = text_of(page)
+    assert "zoo/NAME  " in text
+    assert "40 networks: livelens models list zoo" in text
+    assert "zoo/net7" not in text
+    assert text.index("zoo/NAME") < text.index("Generation")
+
+
+def test_a_collection_by_itself_names_all_and_its_options_once() -> None:
+    page = console(100)
+    listing.print_collection([*MANY, Card("zoo/other", Kind.RECOGNIZE, "masks", "BSD", "x")], page)
+    text = text_of(page)
+    assert all(f"zoo/net{i} " in text.replace("\n", " ") for i in range(40))
+    assert text.count("licence: BSD") == 2  # once for what finds boxes, once for what finds masks

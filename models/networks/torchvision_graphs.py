@@ -38,12 +38,15 @@ class SegmenterOfPicture(_Normalised):
     def __init__(self, network: nn.Module, mean: Any, std: Any, wanted: list[int]) -> None:
         super().__init__(network, mean, std)
         self.wanted = wanted  # classes whose probabilities are added up for the mask
+        self.backbone: Any = network.backbone
+        self.classifier: Any = network.classifier
+        self.is_lraspp = not isinstance(network.classifier, nn.Sequential)  # it takes two sizes of features
+        del self.network  # with a second head, which helps in training only
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the probability of the wanted classes `[B,h,w] 0..1` and the likeliest class `[B,h,w] int32`."""
-        features = self.network.backbone(self.pixels(image))
-        is_lraspp = not isinstance(self.network.classifier, nn.Sequential)  # it takes two sizes of features
-        logits = self.network.classifier(features if is_lraspp else features["out"])
+        features = self.backbone(self.pixels(image))
+        logits = self.classifier(features if self.is_lraspp else features["out"])
         shares = torch.softmax(logits, 1)
         return shares[:, self.wanted].sum(1), logits.argmax(1).to(torch.int32)
 
