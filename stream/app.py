@@ -91,11 +91,16 @@ async def _run_until(
         one_at_a_time = asyncio.Lock()  # two networks that compile at once only take each other's cores
         for stream in streams.values():
             stream.start()
-            tasks.append(group.create_task(stream.warm_up(one_at_a_time)))
+            tasks.append(group.create_task(_play(stream, one_at_a_time)))
         await stop.wait()
         log.info("stopping")
         for task in tasks:
             task.cancel()
+
+
+async def _play(stream: LiveStream, one_at_a_time: asyncio.Lock) -> None:
+    await stream.warm_up(one_at_a_time)
+    await stream.check_in_spare_time()
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> str:

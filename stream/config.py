@@ -92,6 +92,11 @@ class StreamConfig(BaseModel):
     allow_late: Annotated[
         bool, _allowed("false (a stream whose frames can never be in time is refused) or true (it is shown late)")
     ] = False
+    shadow_s: Annotated[
+        float,
+        Field(ge=0, le=86_400),
+        _allowed("0 (never) to 86400 (seconds between two frames that torch fp32 judges, in spare time)"),
+    ] = 0.0
     record: Annotated[Text | None, _allowed("the name of a file to record to, such as gate.mkv")] = None
     loop: Annotated[bool, _allowed("true (a file starts again at its end) or false")] = True
     models: Annotated[bool, _allowed("true, or false for plain video")] = True
@@ -165,6 +170,7 @@ FLAGS = {
     "fps": "--fps",
     "min_quality": "--min-quality",
     "allow_late": "--allow-late",
+    "shadow_s": "--shadow",
     "record": "--record",
     "host": "--host",
     "token": "--token",

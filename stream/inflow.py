@@ -109,6 +109,7 @@ class Inflow:
         self.tail: Forecast = host.costs.forecast(CostKey("tail", name, 0, 0, ""))
         self._wait: Forecast = host.costs.forecast(CostKey("wait", name, 0, 0, ""))  # from capture to start
         self.on_size: Callable[[int, int], None] = _unheard  # called with (height, width) when frames change size
+        self.on_result: Callable[[str, str, Frame, object], None] = _unwatched  # (stage, variant, frame, what it gave)
         self._host = host
         self._output = output
         self._downstream = 0  # frames handed on and not settled
@@ -431,3 +432,7 @@ class Inflow:
 
 def _unheard(height: int, width: int) -> None:
     """Nobody asked to be told of sizes: models take every size as it comes."""
+
+
+def _unwatched(stage: str, variant: str, frame: Frame, found: object) -> None:
+    """Nobody asked to be told of results."""

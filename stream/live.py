@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,6 +26,7 @@ from stream.pool import BufferPool
 from stream.promise import ask, describe
 from stream.publisher import PublisherReader
 from stream.run import RunInfo, RunLog
+from stream.shadow import Judge, Shadow, frames_lost, why_busy
 from stream.source import Source, SourceState, SourceStatus
 from stream.stage import StageState
 from stream.stats import FrameCounts, Latency, Rate
@@ -70,6 +71,8 @@ class StreamParts:
     allow_late   show late pictures where no frame can be in time, rather than refuse the stream
     recorder     takes the account of the stream; None when it is not recorded
     about        what the account says of clip, device and versions
+    judges       stage name -> the reference that looks at one of its frames now and then
+    shadow_ns    how often; 0 for never
     pool         what the stream's pictures are made in, from the source to the encoder
     """
 
@@ -82,6 +85,8 @@ class StreamParts:
     allow_late: bool = False
     recorder: StreamLog | None = None
     about: RunInfo | None = None
+    judges: Mapping[str, Judge] = field(default_factory=dict)
+    shadow_ns: int = 0
     pool: BufferPool = field(default_factory=BufferPool)
 
 
@@ -99,6 +104,7 @@ class LiveStream:
         self.pool = parts.pool
         self.device = device
         self.broadcast: Broadcast | None = None  # None until the models are warm
+        self.shadow: Shadow | None = None  # None when not asked for, and until the models are warm
         self._parts = parts
         self._pipeline = pipeline
         self._clock = clock
@@ -145,6 +151,11 @@ class LiveStream:
             self._left_out(error)
             log.exception("%s: could not start", self.name)
 
+    async def check_in_spare_time(self) -> None:
+        """Let the references judge frames, where that is asked for, until cancelled. After `warm_up`."""
+        if self.shadow is not None:
+            await self.shadow.run()
+
     async def _load(self) -> None:
         loading = [run_aside(self._clock, load) for load in self._parts.load_stages]
         for done in loading:
@@ -163,6 +174,8 @@ class LiveStream:
         self._pipeline.promised.pop(self.name, None)
         if self._inner is not None:
             self._pipeline.detach(self.name)
+        if self.shadow is not None:
+            await self.shadow.close()
         if self.broadcast is not None:
             self.broadcast.close()
             await run_aside(self._clock, self.broadcast.join)
@@ -241,6 +254,7 @@ class LiveStream:
             "ladder_events": ladder_events_json(self._inner.ladder_events, now_ns) if self._inner else [],
             "viewers": self.broadcast.viewer_count() if self.broadcast else 0,
             "encoder": self.broadcast.status() if self.broadcast else None,
+            "shadow": self.shadow.status() if self.shadow else None,
             "recording": self._parts.recorder.status() if self._parts.recorder else None,
         }
 
@@ -294,9 +308,23 @@ class LiveStream:
             self.name, stages, self._parts.budget_ns, self.broadcast.put, self.counts, terms
         )
         self._warming.watch(self._inner, self._describe)
+        if self._parts.shadow_ns and self._parts.judges:
+            self.shadow = self._make_shadow()
+            self._inner.on_result = self.shadow.offer
         self._describe()
         self.is_ready = True
         log.info("%s: ready, %s", self.name, ", ".join(f"{s.name} ({s.variant})" for s in stages) or "no models")
+
+    def _make_shadow(self) -> Shadow:
+        pipeline, parts = self._pipeline, self._parts
+        return Shadow(
+            self.name,
+            parts.judges,
+            parts.shadow_ns,
+            self._clock,
+            partial(why_busy, pipeline),
+            partial(frames_lost, pipeline),
+        )
 
     def _describe(self) -> None:
         """Tell the log what the stream is made of, with the costs known so far."""

@@ -26,6 +26,7 @@ class StreamCollector(Collector):
         yield from _rates(streams)
         yield from _latency(streams)
         yield from _stages(streams)
+        yield from _shadows(streams)
         yield from _sources(streams)
         yield from _pools(streams)
         yield from _devices(streams)
@@ -110,6 +111,24 @@ def _ladders(streams: Iterable[LiveStream]) -> Iterator[Metric]:
             level.add_metric([stream.name, stage], float(state.control.level))
             changes.add_metric([stream.name, stage], state.control.changes)
     yield from (level, changes)
+
+
+def _shadows(streams: Iterable[LiveStream]) -> Iterator[Metric]:
+    labels = ["stream", "stage"]
+    drift = GaugeMetricFamily(
+        "livelens_shadow_agreement",
+        "How near the last frame judged was to the reference; the unit is the measure's.",
+        labels=[*labels, "measure"],
+    )
+    frames = CounterMetricFamily("livelens_shadow_frames", "Frames the reference judged.", labels=labels)
+    below = CounterMetricFamily("livelens_shadow_frames_below", "... that did not reach a floor.", labels=labels)
+    for stream in streams:
+        for stage, found in stream.shadow.drifts.items() if stream.shadow else ():
+            frames.add_metric([stream.name, stage], found.frames)
+            below.add_metric([stream.name, stage], found.below)
+            if found.judgement is not None and found.judgement.measure:
+                drift.add_metric([stream.name, stage, found.judgement.measure], found.judgement.value)
+    yield from (drift, frames, below)
 
 
 def _sources(streams: Iterable[LiveStream]) -> Iterator[Metric]:

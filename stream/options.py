@@ -90,6 +90,16 @@ AllowLate = Annotated[
         help="Show late pictures where the models can never make the budget. [dim]default: say so and refuse[/]",
     ),
 ]
+Shadow = Annotated[
+    float | None,
+    typer.Option(
+        "--shadow",
+        metavar="S",
+        rich_help_panel=_HOW,
+        help="Every S seconds, in spare time only, compare a frame's results with torch in float32; the page and "
+        "/metrics show the drift. [dim]default: never[/]",
+    ),
+]
 Record = Annotated[
     str | None,
     typer.Option(

@@ -25,7 +25,7 @@ from stream.run import Cost
 from stream.scheduler import DeadlineScheduler, Scheduler
 from stream.shares import fair_shares
 from stream.stage import Stage, StageState, error_text
-from stream.stats import FrameCounts
+from stream.stats import BusyTime, FrameCounts
 from stream.view import Action, Drop, Plan
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,8 @@ class Pipeline:
     ) -> None:
         self.device = device
         self.device_name = device.name
+        self.capacity = device.capacity
+        self.busy = BusyTime()
         self.costs = costs or CostModel()
         self.turn = 0.0  # the virtual time of fair queueing: start tag of the frame served last
         self.post: Callable[..., Any] = post or _posts_to(asyncio.get_running_loop())
@@ -329,6 +331,7 @@ class Pipeline:
                 self._failed(member, completed.error, now_ns)
             else:
                 member.state.succeeded(now_ns, value, frame.captured_ns)
+                member.stream.on_result(name, member.state.stage.ladder[job.rung].name, frame, value)
                 if completed.is_smaller and len(job.members) == 1:
                     member.stream.ran_out_of_memory(member.state, job.rung + 1)
                 if name in member.ticket.joining:
@@ -349,6 +352,7 @@ class Pipeline:
         predicted_ns = first.stream.rungs(first.state, height, width)[job.rung].forecast.predicted_ns or cost_ns
         if completed.error is None and not completed.is_smaller:  # how fast a model fails says nothing of its speed
             self.costs.observe(self.cost_key(job.stage, job.rung, height, width, count), cost_ns)
+        self.busy.add(completed.finished_ns, cost_ns * job.stage.threads)
         variant = job.stage.ladder[job.rung].name
         error = None if completed.error is None else error_text(completed.error)
         for stream, members in _by_stream(job.members):

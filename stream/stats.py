@@ -65,6 +65,23 @@ class Rate:
         return round((len(self._stamps_ns) - 1) * NS_PER_S / span_ns, 1) if span_ns else 0.0
 
 
+class BusyTime:
+    """How many threads were at work on average over the last two seconds."""
+
+    def __init__(self) -> None:
+        self._spans: deque[tuple[int, int]] = deque(maxlen=MAX_RATE_HZ * 8)  # (end, time of threads), oldest first
+
+    def add(self, finished_ns: int, spent_ns: int) -> None:
+        """Note that threads were at it for `spent_ns` together, until `finished_ns`."""
+        self._spans.append((finished_ns, spent_ns))
+
+    def threads(self, now_ns: int) -> float:
+        """Return the mean number of threads at work; 0 once nothing ended for two seconds."""
+        while self._spans and now_ns - self._spans[0][0] > RATE_WINDOW_NS:
+            self._spans.popleft()
+        return sum(spent_ns for _, spent_ns in self._spans) / RATE_WINDOW_NS
+
+
 @dataclass(slots=True)
 class FrameCounts:
     """Where the frames of a stream went: captured = shown + dropped + in flight, at every moment.

@@ -19,6 +19,7 @@ from stream.inflow import Terms
 from stream.live import StreamParts
 from stream.placement import load_of
 from stream.run import RunInfo, RunLog
+from stream.shadow import Judge
 from stream.source import Source, open_source, parse_source
 from stream.stage import Stage, Variant
 from stream.view import StageKind
@@ -162,6 +163,8 @@ def stream_parts(config: StreamConfig, device: Device, clock: Clock, play: Play 
         allow_late=config.allow_late,
         recorder=recorder,
         about=about,
+        judges=_judges(names) if config.shadow_s else {},
+        shadow_ns=ms_to_ns(config.shadow_s * 1000),
         pool=pool,
     )
 
@@ -218,15 +221,30 @@ def stage_name(model: str) -> str:
 def _loaders(names: list[tuple[str, StageKind]], device: Device, min_quality: float) -> list[Callable[[], LoadedStage]]:
     """Return one loader per model. A generation model may use every core; recognition one each."""
     loaders: list[Callable[[], LoadedStage]] = []
-    taken: list[str] = []
-    for model, kind in names:
+    for name, (model, kind) in _named(names):
         threads = device.capacity if kind is StageKind.GENERATE else 1
-        name = stage_name(model)
-        taken.append(name)
-        if (count := taken.count(name)) > 1:  # two of a kind: boxes, boxes-2
-            name = f"{name}-{count}"
         loaders.append(partial(_load, model, kind, device.name, threads, name, min_quality))
     return loaders
+
+
+def _named(names: list[tuple[str, StageKind]]) -> list[tuple[str, tuple[str, StageKind]]]:
+    """Return each model with its stage's name; two of a kind are boxes and boxes-2."""
+    found, taken = [], list[str]()
+    for one in names:
+        name = stage_name(one[0])
+        taken.append(name)
+        count = taken.count(name)
+        found.append((f"{name}-{count}" if count > 1 else name, one))
+    return found
+
+
+def _judges(names: list[tuple[str, StageKind]]) -> dict[str, Judge]:
+    """Return a reference for each stage that has one besides itself. Starts nothing. Raises ModelError."""
+    from models.base import Kind
+    from models.judge import Judge as Reference
+    from models.judge import has_judge
+
+    return {name: Reference(model, Kind(kind.value)) for name, (model, kind) in _named(names) if has_judge(model)}
 
 
 def _load(model: str, kind: StageKind, device: str, threads: int, name: str, min_quality: float) -> LoadedStage:

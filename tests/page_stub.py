@@ -67,6 +67,24 @@ def _events(t: float, count: int) -> list[Json]:
     return [_event(2.3 + t % 4 + 17 * index**1.9, *turn[index % 4]) for index in range(count)]
 
 
+SHADOW: Json = {
+    "every_s": 30,
+    "waits_for": None,
+    "stages": [
+        {"name": "style", "measure": "PSNR", "value": 51.23, "unit": "dB", "below": "", "frames": 4, "problem": None},
+        {
+            "name": "boxes",
+            "measure": "F1 of boxes",
+            "value": 0.5,
+            "unit": "",
+            "below": "mAP",
+            "frames": 3,
+            "problem": None,
+        },
+    ],
+}
+
+
 def stream_status(name: str, t: float, *, steps: Json | None = None, on_time: float = 0.994) -> Json:
     """Return a healthy stream `t` seconds after its start; steps are typical milliseconds."""
     swing = 1 + 0.1 * np.sin(t / 5) + 0.05 * np.sin(t * 1.7)
@@ -235,6 +253,7 @@ SCENARIOS: dict[str, Callable[[float], list[Json]]] = {
         stream_status("a" * 64, t),
     ],
     "stepped-down": lambda t: [_stepped_down(t)],
+    "checked": lambda t: [stream_status("sample", t) | {"shadow": SHADOW}],
     "refused": lambda t: [_refused(t)],
     "older": lambda t: [_older(t)],
     "left-out": lambda t: [stream_status("sample", t) | {"problem": NO_OPENVINO}],

@@ -38,7 +38,7 @@ LAYERS: tuple[set[str], ...] = (
     {"synthetic"},
     {"inflow"},
     {"pipeline", "broadcast", "channel"},
-    {"promise", "status"},
+    {"promise", "shadow", "status"},
     {"virtual"},
     {"warming"},
     {"live", "offer", "access"},

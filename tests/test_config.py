@@ -84,6 +84,7 @@ def test_models_false_gives_plain_video() -> None:
         ("budget_ms = -5", "budget_ms = -5 is not allowed"),
         ("budget_ms = inf", "budget_ms = inf is not allowed"),
         ("budget_ms = nan", "budget_ms = nan is not allowed"),
+        ("shadow_s = -1", "shadow_s = -1 is not allowed; it must be 0 (never) to 86400"),
         ('budget_ms = "150"', "budget_ms = '150' is not allowed"),
         ("buget_ms = 5", "[[stream]] 1: unknown key 'buget_ms'; did you mean budget_ms?"),
         ("zzz = 5", "unknown key 'zzz'; known are source, name, recognize"),

@@ -4,12 +4,13 @@ import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from models.judge import Judgement
 from stream.access import Access
 from stream.clock import MonotonicClock
 from stream.config import StreamConfig
@@ -19,6 +20,7 @@ from stream.lag import LoopLag
 from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.server import Server
+from stream.shadow import Judge, Shadow, StageDrift
 from stream.source import SourceState
 from stream.wiring import stream_parts
 from tests.test_webrtc import Player
@@ -183,6 +185,28 @@ async def test_metrics_are_prometheus_text(site: Site) -> None:
         'livelens_pool_bytes{stream="s"}',
     ):
         assert line in text
+
+
+async def test_metrics_and_status_have_the_drift_of_a_shadow_check(site: Site) -> None:
+    stream = await site.add()
+    shadow = Shadow("s", {"style": cast(Judge, None), "boxes": cast(Judge, None)}, 1, site.clock, str, int)
+    shadow.drifts["style"] = StageDrift(Judgement("PSNR", 51.2, "dB", ""), "openvino bf16", 0, frames=7, below=2)
+    stream.shadow = shadow
+    text = await (await site.client.get("/metrics")).text()
+    for line in (
+        'livelens_shadow_agreement{measure="PSNR",stage="style",stream="s"} 51.2',
+        'livelens_shadow_frames_total{stage="style",stream="s"} 7.0',
+        'livelens_shadow_frames_below_total{stage="style",stream="s"} 2.0',
+        'livelens_shadow_frames_total{stage="boxes",stream="s"} 0.0',
+    ):
+        assert line in text
+    assert 'livelens_shadow_agreement{measure="",stage="boxes"' not in text
+    found = (await (await site.client.get("/api/streams")).json())["streams"][0]["shadow"]
+    assert [(one["name"], one["value"], one["frames"]) for one in found["stages"]] == [
+        ("style", 51.2, 7),
+        ("boxes", None, 0),
+    ]
+    stream.shadow = None  # nothing to close
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "192.168.1.5", ""])

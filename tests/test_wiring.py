@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.findings import Finding, remember
 from models.registry import parse
 from stream.clock import MonotonicClock, VirtualClock
 from stream.config import StreamConfig
@@ -136,3 +137,29 @@ def test_a_name_its_file_does_not_define_is_refused_before_anything_runs(tmp_pat
     with pytest.raises(ModelError, match="has no 'Nope'; it has Bright"):
         parse(f"{own}:Nope")
     assert parse(f"{own}:Bright").attribute == "Bright"
+
+
+def test_a_shadow_check_has_a_judge_for_each_stage_with_a_reference_and_starts_none(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(OWN)
+    clock = MonotonicClock()
+    asked = {"source": "test:", "recognize": ["boxes/coco", "boxes/coco:size=320", f"{own}:Bright"]}
+    device = CpuDevice(clock, 2)
+    parts = stream_parts(StreamConfig(**asked, generate="background/blur", shadow_s=2.5), device, clock)
+    assert list(parts.judges) == ["boxes", "boxes-2"] and parts.shadow_ns == 2_500_000_000
+    without = stream_parts(StreamConfig(**asked), device, clock)
+    assert without.judges == {} and without.shadow_ns == 0
+
+
+def test_a_model_found_below_its_floors_is_loaded_in_fp32_and_the_log_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    remember([Finding("mask/person", "openvino bf16", "IoU of masks 0.9 is below the floor of 0.97", 0.9, 1.0, "x")])
+    clock = MonotonicClock()
+    parts = stream_parts(StreamConfig(source="test:", recognize=["mask/person"]), CpuDevice(clock, 2), clock)
+    [load] = parts.load_stages
+    loaded = load()
+    assert loaded.stage.variant == "openvino fp32"
+    assert "mask: mask/person is not in the ladder: IoU of masks 0.9 is below the floor of 0.97" in caplog.text
+    loaded.close()

@@ -179,7 +179,7 @@ export function showStages(stream) {
       setText(variant, engineWords(stage));
       variant.hidden = !stage.variant;
       showSteps(steps, stage);
-      showFacts(facts, stage);
+      showFacts(facts, stage, stream.shadow?.stages?.find((one) => one.name === stage.name));
       const trouble = troubleOf(stage);
       error.hidden = !trouble;
       setText(error, trouble);
@@ -193,7 +193,7 @@ function troubleOf(stage) {
   return preparing + off + (stage.last_error ? `Last error: ${stage.last_error}` : "");
 }
 
-function showFacts(list, stage) {
+function showFacts(list, stage, drift) {
   const runs = stage.runs ?? 0;
   const reuses = stage.reuses ?? 0;
   const skips = stage.skips ?? 0;
@@ -207,6 +207,7 @@ function showFacts(list, stage) {
       value: all ? `${percent(reuses / all)} %` : "–",
     },
     { key: "skips", words: "skipped", value: all ? `${percent(skips / all)} %` : "–" },
+    ...(drift ? [driftFact(drift)] : []),
     { key: "errors", words: "errors", value: count(stage.errors ?? 0), tone: stage.errors > 0 ? "bad" : "" },
   ];
   const create = () => element("li", "fact", element("span", "fact-value"), element("span", "fact-words"));
@@ -221,6 +222,15 @@ function showFacts(list, stage) {
       setText(node.children[1], fact.words);
     },
   );
+}
+
+/** Return how near the last frame that was checked came to torch fp32: see stream/shadow.py. */
+function driftFact(drift) {
+  const words = "like the reference";
+  if (drift.problem) return { key: "drift", words: "no check possible", value: "!", tone: "bad" };
+  if (drift.value === null || drift.value === undefined) return { key: "drift", words, value: drift.frames ? "nothing found" : "–" };
+  const value = drift.unit === "dB" ? `${drift.value.toFixed(1)} dB` : `${percent(drift.value)} %`;
+  return { key: "drift", words: `${words}, ${count(drift.frames)} checked`, value, tone: drift.below ? "bad" : "" };
 }
 
 /** Show what arrives here, and what the server sends and reads. */

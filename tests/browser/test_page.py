@@ -225,6 +225,16 @@ def test_the_mark_moves_with_the_variant(tab: Tab, stub: PageStub) -> None:
     expect(used).to_have_text(["half size", "full"])
 
 
+def test_a_stage_that_is_checked_says_how_like_the_reference_it_is(tab: Tab, stub: PageStub) -> None:
+    tab.page.goto(stub.url)
+    expect(tab.page.locator("#stages .fact-words").first).to_have_text("inferences/s")
+    expect(tab.page.get_by_text("like the reference")).to_have_count(0)
+    stub.scenario = "checked"
+    facts = tab.page.locator("#stages .fact", has_text="like the reference")
+    expect(facts).to_have_text(["51.2 dBlike the reference, 4 checked", "50.0 %like the reference, 3 checked"])
+    expect(facts.last).to_have_class("fact tone-bad")
+
+
 def test_changes_of_variant_are_told_with_their_reasons(tab: Tab, stub: PageStub) -> None:
     tab.page.goto(stub.url)
     expect(tab.page.locator("#changes")).to_contain_text("None yet")
