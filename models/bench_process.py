@@ -37,12 +37,15 @@ class Subject:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the process end by itself, after a while by force."""
-        with suppress(OSError):
-            if kind is None:
+        self.close(is_calm=kind is None)
+
+    def close(self, *, is_calm: bool = True) -> None:
+        """Let the process end by itself, by force after a while or when this is no calm end. Idempotent."""
+        if is_calm:
+            with suppress(OSError):
                 self._pipe.send(("end", ()))
         self._pipe.close()
-        if kind is None:
+        if is_calm:
             self._process.join(STOP_S)
         if self._process.is_alive():
             self._process.kill()

@@ -22,6 +22,7 @@ from stream.frame import Picture
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # Linux only
 RESET_PEAK = "5"  # Documentation/filesystems/proc.rst: sets the peak to what is resident now
 STEADY_CALLS = 2  # not timed, before each round: other variants have had the caches since the last one
+CONVERTING = ("openvino", "onnxruntime")  # backends that need torch only to make the graph that they keep
 OBJECTS_AT_MOST = 20_000  # looked at for weights
 DEEPEST = 6
 
@@ -37,11 +38,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A variant that has been loaded: the words it has for itself, how long it took, how many pictures it can join."""
+    """A variant that has been loaded.
+
+    variant        the words it has for itself
+    takes_batches  whether it takes several pictures in one call
+    has_converted  a graph was made by way of torch, which the next load will find in the cache
+    """
 
     variant: str
     load_ms: float
     takes_batches: bool
+    has_converted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,9 @@ class Worker:
         started_ns = time.perf_counter_ns()
         self._model = load(self._job.name, self._job.target, kind=self._job.kind)
         took_ms = (time.perf_counter_ns() - started_ns) / 1e6
-        return Loaded(str(self._model.variant), took_ms, callable(getattr(self._model, "many", None)))
+        variant = str(self._model.variant)
+        has_converted = variant.startswith(CONVERTING) and "torch" in sys.modules
+        return Loaded(variant, took_ms, callable(getattr(self._model, "many", None)), has_converted)
 
     def warm(self, height: int, width: int) -> float:
         """Warm the model and return how many ms that took."""

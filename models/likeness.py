@@ -30,6 +30,7 @@ class Likeness:
     value    in `unit`; more is better
     text     the number as a person reads it, with what was counted besides
     is_less  whether it is not as good as the reference itself
+    below    which floor it does not reach, in words; "" when it reaches them
     """
 
     measure: str
@@ -37,6 +38,7 @@ class Likeness:
     unit: str
     text: str
     is_less: bool
+    below: str = ""
 
 
 def compare(found: Sequence[Any], reference: Sequence[Any]) -> Likeness | None:

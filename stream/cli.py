@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from stream import __version__, latency_cli, models_cli, options
+from stream import __version__, bench_cli, latency_cli, models_cli, options
 from stream.errors import ConfigError, StreamError
 from stream.preflight import check
 
@@ -214,6 +214,7 @@ def _say(text: str) -> None:
 
 latency_cli.register(app)
 models_cli.register(app)
+bench_cli.register(app)
 
 
 @app.command(short_help="List cameras and every kind of source.")

@@ -1,6 +1,7 @@
 """What the machine was like during a run: kept in its summary, so that a slower machine is no slower program."""
 
 import os
+import platform
 import sys
 import time
 from dataclasses import dataclass
@@ -87,3 +88,15 @@ def peak_memory_mb() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage: bytes on macOS, KiB on Linux
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def processor_name(told: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor as its maker calls it, and whether it computes in bf16; less where the system tells less."""
+    try:
+        lines = told.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    words = [word for flag, word in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 bf16")) if flag in flags]
+    return f"{name} ({', '.join(words)})" if words else name

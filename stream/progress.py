@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Column
 
 MAX_TOLD = 20  # different warnings shown; a replay in trouble has thousands of the same kind
 
@@ -104,3 +105,16 @@ def warnings_held(line: Line | None = None) -> Iterator[HeldWarnings]:
         yield handler
     finally:
         root.removeHandler(handler)
+
+
+@contextmanager
+def work_done() -> Iterator[Callable[[float, float, str], None]]:
+    """Give a function to tell (seconds of work done, in all, what is done now), shown with the time left."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    what = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    columns = (BarColumn(20), TaskProgressColumn(), TimeRemainingColumn(), what)
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total, now: progress.update(task, completed=done, total=total, description=escape(now))

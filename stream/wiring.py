@@ -78,7 +78,9 @@ class WarmStage:
             needs=frozenset(getattr(model, "needs", ())),
             background=getattr(model, "where", "all") == "background",
             boxes_people=card.name.startswith("boxes/"),
-            lighter=tuple(Variant(f"{rung.model.variant}, {rung.label}", rung.quality, rung.model) for rung in lighter),
+            lighter=tuple(
+                Variant(variant_text(rung.model.variant, rung.label), rung.quality, rung.model) for rung in lighter
+            ),
             cost_name=cost_name,
             batch_key=getattr(model, "batch_key", ""),
             max_batch=min(MAX_BATCH, getattr(model, "max_batch", 1)),
@@ -177,7 +179,6 @@ def expected_load(config: StreamConfig) -> float:
 
 def about_run(config: StreamConfig, device: Device, pace: str, clip: str) -> RunInfo:
     """Return what the account of a run says of its surroundings; its stages are filled in when they are known."""
-    versions = {name: importlib.metadata.version(name) for name in VERSIONS_OF if _is_installed(name)}
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return RunInfo(
         stream=config.name,
@@ -189,10 +190,15 @@ def about_run(config: StreamConfig, device: Device, pace: str, clip: str) -> Run
         stages=(),
         pace=pace,
         created=created,
-        versions=versions,
+        versions=installed_versions(),
         weight=config.weight,
         min_fps=config.min_fps,
     )
+
+
+def installed_versions(*more: str) -> dict[str, str]:
+    """Return the versions of what runs models and moves frames, and of `more` packages where they are installed."""
+    return {name: importlib.metadata.version(name) for name in (*VERSIONS_OF, *more) if _is_installed(name)}
 
 
 def _is_installed(name: str) -> bool:
@@ -218,11 +224,21 @@ def stage_name(model: str) -> str:
     return rest.partition(":")[0] if is_own else head.partition("/")[0]
 
 
+def variant_text(variant: str, label: str) -> str:
+    """Return the words for a rung of a stage, under which its costs are kept: "openvino bf16, scale=0.5"."""
+    return f"{variant}, {label}" if label else variant
+
+
+def stage_threads(kind: StageKind, capacity: int) -> int:
+    """Return how many of a device's threads a model has: generation every core, recognition one each."""
+    return capacity if kind is StageKind.GENERATE else 1
+
+
 def _loaders(names: list[tuple[str, StageKind]], device: Device, min_quality: float) -> list[Callable[[], LoadedStage]]:
-    """Return one loader per model. A generation model may use every core; recognition one each."""
+    """Return one loader per model."""
     loaders: list[Callable[[], LoadedStage]] = []
     for name, (model, kind) in _named(names):
-        threads = device.capacity if kind is StageKind.GENERATE else 1
+        threads = stage_threads(kind, device.capacity)
         loaders.append(partial(_load, model, kind, device.name, threads, name, min_quality))
     return loaders
 
@@ -282,5 +298,5 @@ def _label(best: str, lighter: str) -> str:
 
 def machine_text(*devices: Device) -> str:
     """Return what costs hold for: the devices, the processor, and what runs the models."""
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in VERSIONS_OF if _is_installed(name)]
+    versions = [f"{name} {version}" for name, version in installed_versions().items()]
     return "; ".join([*map(device_text, devices), platform.processor() or platform.machine(), *versions])

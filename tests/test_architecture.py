@@ -30,7 +30,9 @@ LAYERS: tuple[set[str], ...] = (
     {"scheduler"},
     {"cause", "policies"},
     {"machine", "summary"},
-    {"baseline", "bootstrap", "perfetto", "report"},
+    {"baseline", "bench_results", "bootstrap", "perfetto", "report"},
+    {"bench_plots"},
+    {"bench_report"},
     {"clip", "recorder", "recording", "sound", "tape"},
     {"lanes"},
     {"gpu", "stage", "camera", "demux", "pattern", "pictures", "readers", "source", "publisher"},
@@ -45,12 +47,12 @@ LAYERS: tuple[set[str], ...] = (
     {"sessions"},
     {"webrtc", "whip", "events"},
     {"metrics", "server", "wiring"},
-    {"headless", "verdict"},
+    {"bench_costs", "headless", "verdict"},
     {"replay", "record", "simulate"},
     {"app", "doctor"},
-    {"listing", "tables", "options", "latency_options", "outputs", "preflight", "progress"},
+    {"bench_table", "listing", "tables", "options", "latency_options", "outputs", "preflight", "progress"},
     {"trial"},
-    {"check_cli", "learn_cli", "pull_cli"},
+    {"bench_cli", "check_cli", "learn_cli", "pull_cli"},
     {"models_cli"},
     {"latency_cli", "cli", "__main__"},
     {"testing"},  # a pytest plugin: beside the command line, not under it
@@ -58,6 +60,8 @@ LAYERS: tuple[set[str], ...] = (
 
 # The only files of stream/ that know models/:
 MEETS_MODELS = {
+    "stream/bench_cli.py",
+    "stream/bench_costs.py",
     "stream/check_cli.py",
     "stream/learn_cli.py",
     "stream/models_cli.py",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.machine import LEAST_TICKS, Ticks, other_load, read_ticks, speed_probe
+from stream.machine import LEAST_TICKS, Ticks, other_load, processor_name, read_ticks, speed_probe
 from tests.server import ROOT
 
 
@@ -85,3 +85,21 @@ print(end.own - start.own, end.busy - start.busy)
 """
     own, busy = map(float, in_a_process_of_its_own(code).split())
     assert 90 <= own <= busy + 10
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("model name\t: AMD EPYC\nflags\t\t: sse avx512_bf16 x\n", "AMD EPYC (AVX-512 bf16)"),
+        ("model name\t: Xeon\nflags\t\t: amx_bf16 avx512_bf16\n", "Xeon (AMX, AVX-512 bf16)"),
+        ("model name\t: Old one\nflags\t: sse\nmodel name\t: Old one\n", "Old one"),
+    ],
+)
+def test_the_processor_has_its_makers_name(text: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert processor_name(tmp_path / "cpuinfo") == name
+
+
+def test_a_processor_that_is_not_told_still_has_some_name(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("nothing here\n")
+    assert processor_name(tmp_path / "cpuinfo") and processor_name(tmp_path / "none")
