@@ -15,6 +15,7 @@ from typing import Any
 from models.base import Kind, Target
 from models.bench_process import Subject
 from models.bench_worker import Job, Loaded, Memory, Round
+from models.findings import is_equivalent
 from models.likeness import Likeness, compare
 from models.variants import Offered, Role, kind_of, offered
 from stream.errors import ModelError
@@ -255,7 +256,7 @@ class _Bench:
         row.warm_ms = subject.ask("warm", *self._plan.size)
         answers = subject.ask("answers")
         if self._answers is not None:
-            row.likeness = compare(answers, self._answers)
+            row.likeness = compare(answers, self._answers, is_lighter=not is_equivalent(row.name, self._plan.name))
         elif row.role in (Role.REFERENCE, Role.DEFAULT):
             self._answers = answers
         batches = self._batches(row, subject, loaded)

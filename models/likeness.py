@@ -1,25 +1,24 @@
-"""How like the reference's answers a variant's answers are, in the number that fits what the model gives.
-
-Pictures: PSNR and SSIM. Boxes: F1 at IoU .5, same class. A mask: IoU. Classes: share of pictures with the same best
-one. Keypoints: share of those that lie near the reference's.
-"""
+"""How like the reference's answers a variant's are, in the few words of a table; the measures are models/accuracy.py's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from models import accuracy, floors
+from models.accuracy import EQUAL_DB, Answer, Measure
 
-from models.quality import WINDOW_PX, f1, psnr_db, same_boxes, ssim
-from stream.errors import ModelError
-from stream.frame import Picture
-from stream.results import Results
-
-HALF = 128  # of a mask 0..255: from here on it is a person
-SURE = 0.3  # a keypoint's score from which the reference is believed to see it
-NEAR = 0.1  # of a person's extent: the usual limit of PCK
-SAME_DB = 99.0  # a PSNR that stands for equal pictures, since infinity is no number in JSON
+# What is told of each kind of answer: the first of a row is the number that plots show, where more is better.
+TOLD = (("psnr", "ssim"), ("box_f1", "map50"), ("mask_iou",), ("points_near", "points_f1"), ("same_best", "same_sure"))
+SHORT = {
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "map50": "mAP",
+    "box_f1": "F1",
+    "mask_iou": "IoU",
+    "points_near": "keypoints near",
+    "points_f1": "F1",
+    "same_best": "top-1 same",
+    "same_sure": "where sure",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +27,9 @@ class Likeness:
 
     measure  what `value` is, such as "PSNR"
     value    in `unit`; more is better
-    text     the number as a person reads it, with what was counted besides
+    text     the numbers as a person reads them
     is_less  whether it is not as good as the reference itself
-    below    which floor it does not reach, in words; "" when it reaches them
+    below    which floors it does not reach, in words; "" when it reaches them, or changes the answer on purpose
     """
 
     measure: str
@@ -41,87 +40,26 @@ class Likeness:
     below: str = ""
 
 
-def compare(found: Sequence[Any], reference: Sequence[Any]) -> Likeness | None:
-    """Return how like its reference a variant answered the same pictures; None when there was nothing to compare.
+def compare(found: Sequence[Answer], reference: Sequence[Answer], *, is_lighter: bool = False) -> Likeness | None:
+    """Return how like its reference a variant answered the same pictures; None when there was nothing to find.
 
-    `found` and `reference` hold a Picture or Results for each picture. Raises ModelError when they do not fit.
+    is_lighter  it is given less on purpose, and no floor is asked of it. Raises ModelError when the two do not fit.
     """
-    if len(found) != len(reference):
-        raise ModelError(f"expected {len(reference)} answers for as many pictures, got {len(found)}")
-    if not reference:
+    measures = accuracy.compare(found, reference)
+    by_name = {measure.name: measure for measure in measures}
+    told = [by_name[name] for row in TOLD if row[0] in by_name for name in row if name in by_name]
+    if not told:
         return None
-    if isinstance(reference[0], np.ndarray):
-        return _pictures(found, reference)
-    if any(one.mask is not None for one in reference):
-        return _masks(found, reference)
-    if any(one.classes for one in reference):
-        return _classes(found, reference)
-    if any(one.keypoints is not None and one.keypoints.size for one in reference):
-        return _keypoints(found, reference)
-    return _boxes(found, reference)
+    first = told[0]
+    best = EQUAL_DB if first.name == "psnr" else 1.0
+    text = "equal" if first.name == "psnr" and first.value >= best else ", ".join(map(_words, told))
+    missed = "" if is_lighter else floors.below(measures)
+    return Likeness(SHORT[first.name], first.value, floors.MEANINGS[first.name].unit, text, first.value < best, missed)
 
 
-def _pictures(found: Sequence[Picture], reference: Sequence[Picture]) -> Likeness:
-    noise_db = [min(SAME_DB, psnr_db(one, other)) for one, other in zip(found, reference, strict=True)]
-    mean_db, text = float(np.mean(noise_db)), f"{np.mean(noise_db):.1f} dB"
-    if min(reference[0].shape[:2]) >= WINDOW_PX:
-        likeness = float(np.mean([ssim(one, other) for one, other in zip(found, reference, strict=True)]))
-        text = f"{text}, SSIM {_share(likeness)}"
-    return Likeness("PSNR", mean_db, "dB", "equal" if mean_db >= SAME_DB else text, mean_db < SAME_DB)
-
-
-def _boxes(found: Sequence[Results], reference: Sequence[Results]) -> Likeness:
-    same = sum(same_boxes(one, other) for one, other in zip(found, reference, strict=True))
-    got, expected = sum(len(one.boxes) for one in found), sum(len(one.boxes) for one in reference)
-    value = f1(same, got, expected)
-    return Likeness("F1", value, "", f"F1 {_share(value)}, {same} of {expected} boxes, {got - same} others", value < 1)
-
-
-def _masks(found: Sequence[Results], reference: Sequence[Results]) -> Likeness:
-    """Return the IoU of all pictures' masks together: of a picture without a person a few pixels would decide."""
-    shared = joined = 0
-    for one, other in zip(found, reference, strict=True):
-        a, b = _is_person(one), _is_person(other)
-        if a.shape != b.shape:
-            raise ModelError(f"expected a mask of {b.shape}, got {a.shape}")
-        shared, joined = shared + int((a & b).sum()), joined + int((a | b).sum())
-    value = shared / joined if joined else 1.0
-    return Likeness("IoU", value, "", f"IoU {_share(value)}", value < 1)
-
-
-def _is_person(one: Results) -> NDArray[np.bool_]:
-    if one.mask is None:
-        raise ModelError("expected a mask, got none")
-    return np.asarray(one.mask >= HALF, np.bool_)
-
-
-def _classes(found: Sequence[Results], reference: Sequence[Results]) -> Likeness:
-    pairs = [(one, other) for one, other in zip(found, reference, strict=True) if other.classes]
-    same = sum(bool(one.classes) and one.classes[0][0] == other.classes[0][0] for one, other in pairs)
-    value = same / len(pairs)
-    return Likeness("top-1", value, "", f"same best class on {same} of {len(pairs)}", value < 1)
-
-
-def _keypoints(found: Sequence[Results], reference: Sequence[Results]) -> Likeness:
-    """Return the share of keypoints, of those the reference is sure of, that lie near where it sees them.
-
-    Near is within NEAR of the extent of that person's sure keypoints, as in PCK (Yang and Ramanan, 2013).
-    """
-    near = away = total = 0.0
-    for one, other in zip(found, reference, strict=True):
-        for place, expected in enumerate(other.keypoints if other.keypoints is not None else ()):
-            sure = expected[:, 2] >= SURE
-            total += int(sure.sum())
-            if not sure.any() or one.keypoints is None or place >= len(one.keypoints):
-                continue
-            extent = max(1.0, float(np.ptp(expected[sure, :2], axis=0).max()))
-            shares = np.linalg.norm(one.keypoints[place][sure, :2] - expected[sure, :2], axis=1) / extent
-            near, away = near + int((shares <= NEAR).sum()), away + float(shares.sum())
-    value = near / total if total else 1.0
-    text = f"{near:.0f} of {total:.0f} keypoints within {NEAR:.0%}, {away / max(total, 1):.2%} off on average"
-    return Likeness("PCK", value, "", text, value < 1 or away > 0)
-
-
-def _share(value: float) -> str:
-    """Return a share with three decimals; 1 is said only of what is the same."""
-    return "1" if value == 1 else f"{min(0.999, value):.3f}".lstrip("0") if value >= 0 else f"{value:.3f}"
+def _words(measure: Measure) -> str:
+    """Return a measure in short; 1 is said only of all of it."""
+    if measure.name == "psnr":
+        return f"{measure.value:.1f} dB"
+    share = f"{measure.value:g}" if measure.value in (0, 1) else f"{min(measure.value, 0.999):.3f}".lstrip("0")
+    return f"{SHORT[measure.name]} {share}"

@@ -58,19 +58,21 @@ def offered(name: str, device: str = "cpu", words: Sequence[str] = (), kind: Kin
     """
     parsed = parse(name, kind)
     reference = _reference(name, parsed)
-    default = Offered(name, "", Role.DEFAULT)
+    rungs = ladder(name, kind, device)
+    default = Offered(rungs[0].name, "", Role.DEFAULT)  # in fp32 where the usual way was found below its floors here
     ends = [default] if reference is None else [reference, default]
     if reference is not None and dict(parse(reference.name).options) == dict(parsed.options):
         ends = [replace(reference, name=name)]
     wanted = [word.strip().lower() for word in words if word.strip()]
     if not wanted:
-        return tuple(ends + [_lighter(name, rung.name) for rung in ladder(name, kind)[1:]])
-    is_own = code_of(parsed) is not None
-    light = [_lighter(name, rung.name) for rung in (ladder(name, kind)[1:] if is_own else measured(name))]
+        return tuple(ends + [_lighter(name, rung.name) for rung in rungs[1:]])
+    light = {rung.name: _lighter(name, rung.name) for rung in rungs[1:]}
+    light |= {rung.name: _lighter(name, rung.name) for rung in (measured(name) if code_of(parsed) is None else ())}
     ways = [] if reference is None else _ways(parsed, device)
-    more = _products(light, device) if PRODUCT in wanted else []
+    more = _products(list(light.values()), device) if PRODUCT in wanted else []
     known = {one.name for one in ends}
-    others = [one for one in ways + light + more if one.name not in known]
+    found = {one.name: one for one in [*ways, *more]} | light  # int8 may be a way and a rung
+    others = [one for one in found.values() if one.name not in known]
     if ALL in wanted or PRODUCT in wanted:
         return tuple(ends + others)
     return tuple(ends + _having(name, wanted, others, ends))

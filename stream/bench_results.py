@@ -122,7 +122,7 @@ def quality_words(one: Mapping[str, Any]) -> str:
     if one["quality"] is None:
         return ""
     text = str(one["quality"]["text"])
-    return f"{text}; {one['quality']['below']}" if one["quality"]["below"] else text
+    return f"{text}; below its floor" if one["quality"]["below"] else text
 
 
 def bytes_words(count: int | None) -> str:
@@ -168,6 +168,11 @@ def remarks(model: Mapping[str, Any]) -> list[str]:
         said.append(f"Measured in {model['groups']} groups one after the other, as memory did not bear all at once.")
     if not model["is_complete"]:
         said.append("Stopped before its end: fewer rounds than planned, or none.")
+    said += [
+        f"{one['label']} is not as good as it must be to stand in: {one['quality']['below']}."
+        for one in model["variants"]
+        if one["quality"] and one["quality"]["below"]
+    ]
     of_note: dict[str, list[str]] = {}
     for one in model["variants"]:
         for note in one["notes"]:
