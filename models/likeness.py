@@ -1,4 +1,4 @@
-"""How like the reference's answers a variant's are, in the few words of a table; the measures are models/accuracy.py's."""
+"""How like the reference's answers a variant's are, in a few words; models/accuracy.py has the measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
