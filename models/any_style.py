@@ -26,6 +26,7 @@ NETWORK = Network(
     is_fixed=False,
     has_fast=True,
     inputs=lambda picture, i: (padded(picture)[None], some_style(i)),
+    usual=((1, 360, 640, 3), (STYLE_SIZE,)),
 )
 PREDICT = Network("style_predict", (((1, PAINTING_PX, PAINTING_PX, 3), "uint8"),))
 

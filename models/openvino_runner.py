@@ -10,6 +10,7 @@ import importlib.metadata
 import logging
 import threading
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from models.base import Target
 from models.graph_cache import forget, graph_folder, keep
 from models.runner import Array, Network
 from models.shape_cache import ShapeCache, Shapes
+from models.tuning import Setting, choose, thread_counts
 from stream.errors import ModelError
 from stream.pool import BufferPool
 
@@ -46,7 +48,8 @@ class OpenVinoRunner:
 
         `calibration` is a clip for int8; None takes the sample clip. Raises ModelError.
         """
-        self.precision = precision or _fastest_precision()
+        self._threads = thread_counts(target.threads)  # worth trying, most first
+        self.precision = precision or _fastest_precision(network, self._threads[0])
         if self.precision == "fp16" and "FP16" not in _capabilities():
             raise ModelError(
                 "backend=openvino,precision=fp16: this processor does not compute in fp16; say bf16 or fp32"
@@ -54,13 +57,6 @@ class OpenVinoRunner:
         self.variant = f"openvino {self.precision}"
         self._pool = BufferPool()  # of results
         self._network = network
-        self._config: dict[str, object] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _HINTS.get(self.precision, _HINTS[_fastest_precision()]),
-            "ENABLE_CPU_PINNING": False,  # two pinned networks with one thread each would share the first core
-        }
-        if target.threads > 0:
-            self._config["INFERENCE_NUM_THREADS"] = target.threads
         self._graph: ov.Model | None = _graph(network, self.precision, calibration)  # None when closed
         self._requests: ShapeCache[ov.InferRequest] = ShapeCache(self._compile)
 
@@ -88,9 +84,37 @@ class OpenVinoRunner:
         expected = tuple(shape for shape, _ in self._network.example)
         if self._network.is_fixed and shapes != expected:
             raise ModelError(f"{self._network.name}: expected input shapes {expected}, got {shapes}")
-        fixed = self._graph.clone()
-        fixed.reshape({port: list(shape) for port, shape in zip(fixed.inputs, shapes, strict=True)})
-        return _core().compile_model(fixed, "CPU", self._config).create_infer_request()
+        graph, network = self._graph, self._network
+        candidates = [Setting(self.precision, threads) for threads in self._threads]
+        made: dict[Setting, ov.InferRequest] = {}
+
+        def prepare(setting: Setting) -> Callable[[], object]:
+            made[setting] = _compiled(graph, shapes, setting)
+            return _run_on_nothing(made[setting], network, shapes)
+
+        setting = choose(_name(network), shapes, candidates, prepare)
+        return made[setting] if setting in made else _compiled(graph, shapes, setting)
+
+
+def _compiled(graph: ov.Model, shapes: Shapes, setting: Setting) -> ov.InferRequest:
+    fixed = graph.clone()
+    fixed.reshape({port: list(shape) for port, shape in zip(fixed.inputs, shapes, strict=True)})
+    config = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": _HINTS.get(setting.precision, _rest_of_int8()),
+        "INFERENCE_NUM_THREADS": setting.threads,
+        "ENABLE_CPU_PINNING": False,  # two pinned networks with one thread each would share the first core
+    }
+    return _core().compile_model(fixed, "CPU", config).create_infer_request()
+
+
+def _run_on_nothing(request: ov.InferRequest, network: Network, shapes: Shapes) -> Callable[[], object]:
+    zeros = [np.zeros(shape, dtype) for shape, (_, dtype) in zip(shapes, network.example, strict=True)]
+    return lambda: request.infer(zeros, share_inputs=True, share_outputs=True)
+
+
+def _name(network: Network) -> str:
+    return f"{network.name}/{network.part}" if network.part else network.name
 
 
 def _graph(network: Network, precision: str, clip: Path | None) -> ov.Model:
@@ -106,8 +130,22 @@ def _capabilities() -> frozenset[str]:
     return frozenset(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
-def _fastest_precision() -> str:
-    return "bf16" if "BF16" in _capabilities() else "fp32"
+def _rest_of_int8() -> str:
+    """Return the number format of what stays unquantised in an int8 graph."""
+    return _HINTS["bf16" if "BF16" in _capabilities() else "fp32"]
+
+
+def _fastest_precision(network: Network, threads: int) -> str:
+    """Return bf16 where the processor has it and it is no slower here, else fp32. The first time it is measured."""
+    if "BF16" not in _capabilities():
+        return "fp32"
+    shapes = network.usual or tuple(shape for shape, _ in network.example)
+
+    def prepare(setting: Setting) -> Callable[[], object]:
+        request = _compiled(load_graph(network, setting.precision), shapes, setting)
+        return _run_on_nothing(request, network, shapes)
+
+    return choose(_name(network), shapes, [Setting("bf16", threads), Setting("fp32", threads)], prepare).precision
 
 
 def load_graph(network: Network, precision: str = "fp32") -> ov.Model:

@@ -36,6 +36,7 @@ class Network:
               graph. Without it the graph is traced from the torch module
     inputs    what the network is shown of the i-th picture of a clip, to learn how large its numbers get; None when it
               cannot be quantised
+    usual     input shapes it mostly runs at, where number format and threads are measured; () for the example's
     addition  a file of further weights that both `build` take as their last argument; None for the committed ones only
     """
 
@@ -46,6 +47,7 @@ class Network:
     inputs: Callable[[Picture, int], tuple[Array, ...]] | None = None
     part: str = ""
     addition: Path | None = None
+    usual: tuple[Shape, ...] = ()
 
     def build(self) -> "nn.Module":
         """Return the torch module with its weights. Imports torch, so it may block for seconds. Raises ModelError."""

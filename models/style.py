@@ -33,6 +33,7 @@ def network_of(styles: int, addition: Path | None = None) -> Network:
         is_fixed=False,
         has_fast=True,
         inputs=lambda image, i: (padded(image)[None], blend_weights(((i % styles, 1.0),), styles)),  # each in its turn
+        usual=((1, 360, 640, 3), (styles,)),
         addition=addition,
     )
 

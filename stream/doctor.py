@@ -3,6 +3,7 @@
 The checks are plain functions of what they are given. `examine` asks the machine; nothing it does changes anything.
 """
 
+import json
 import os
 import platform
 import shutil
@@ -120,6 +121,19 @@ def check_cache(path: Path, is_writable: bool) -> Check:
     return Check("cache", State.OK, str(path))
 
 
+def check_tuning(path: Path) -> Check:
+    """Say how networks run, as measured at their first start: models/tuning.py writes the file."""
+    try:
+        machines = json.loads(path.read_text("utf-8"))["machines"]
+        kept = [(key.partition(" ")[0], one["choice"]) for found in machines.values() for key, one in found.items()]
+        told = dict.fromkeys(f"{what} {precision} on {threads:d}" for what, (precision, threads) in kept)
+    except FileNotFoundError:
+        return Check("tuning", State.OK, "nothing measured yet; the first start of a network takes a second for it")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Check("tuning", State.OK, f"{path} cannot be read ({error}); the next start measures anew")
+    return Check("tuning", State.OK, "number format and threads by measurement: " + (", ".join(told) or "none yet"))
+
+
 def examine(port: int) -> list[Check]:
     """Look at this machine. Takes a few seconds; blocks."""
     from stream.config import cache_dir
@@ -135,6 +149,7 @@ def examine(port: int) -> list[Check]:
         check_port(port, _port_problem(port)),
         check_ffmpeg(shutil.which("ffmpeg")),
         check_cache(cache_dir(), _is_writable(cache_dir())),
+        check_tuning(cache_dir() / "tuning.json"),
         check_browser(port),
     ]
 

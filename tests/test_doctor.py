@@ -1,5 +1,6 @@
 """doctor.py: each check with what a machine may have, and one look at the real one."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -130,3 +131,19 @@ def test_this_machine_can_run_livelens() -> None:
     }  # fmt: skip
     failed = [check for check in checks.values() if state_of(check) is State.FAIL]
     assert failed == []
+
+
+def test_tuning_says_what_was_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "tuning.json"
+    assert "nothing measured yet" in doctor.check_tuning(path).found
+    found = {"style 2^19: bf16, 2 threads; bf16, 1 thread": {"choice": ["bf16", 2], "ms": [20, 30]}}
+    path.write_text(json.dumps({"schema_version": 1, "machines": {"a processor": found}}))
+    assert doctor.check_tuning(path).found == "number format and threads by measurement: style bf16 on 2"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"machines": {"a": {"b": {}}}}', '{"machines": {"a": {"b": 1}}}'])
+def test_damaged_tuning_is_no_failure(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "tuning.json"
+    path.write_text(text)
+    assert doctor.check_tuning(path).state is State.OK
+    assert "measures anew" in doctor.check_tuning(path).found
