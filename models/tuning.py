@@ -78,8 +78,8 @@ def measured(
 ) -> tuple[list[float], list[float]]:
     """Return each one's median ms, and how many times as fast as the first it was.
 
-    That is the median of ratios of neighbouring runs, but no more than the ratio of the quickest runs: on a busy machine
-    a second thread often waits, and the choice would still hold when the machine is quiet.
+    That is the median of ratios of neighbouring runs, but no more than the ratio of the quickest runs: on a busy
+    machine a second thread often waits, and the choice would still hold when the machine is quiet.
     """
     for run in runs:
         run()  # the first run still allocates

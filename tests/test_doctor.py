@@ -127,7 +127,7 @@ def test_unknown_codec_is_not_there() -> None:
 def test_this_machine_can_run_livelens() -> None:
     checks = {check.name: check for check in doctor.examine(port=8080)}
     assert set(checks) == {
-        "python", "cameras", "gpu", "processor", "codecs", "port", "ffmpeg", "cache", "browser",
+        "python", "cameras", "gpu", "processor", "codecs", "port", "ffmpeg", "cache", "tuning", "browser",
     }  # fmt: skip
     failed = [check for check in checks.values() if state_of(check) is State.FAIL]
     assert failed == []
