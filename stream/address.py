@@ -127,6 +127,22 @@ _ENCODE = (
 )
 
 
+WHIP_SCHEMES = {"whip": "http", "whips": "https", "http": "http", "https": "https"}
+
+
+def publish_address(text: str) -> str:
+    """Return the http(s) address of a WHIP endpoint. Raises ConfigError with what to write."""
+    parts = urlsplit(text)
+    if parts.scheme.lower() not in WHIP_SCHEMES or not parts.hostname:
+        raise ConfigError(
+            f"--publish {text!r} is not allowed; it must be an address such as whip://host:8080/whip/name, "
+            "or https://host/path"
+        )
+    if "@" in parts.netloc:
+        raise ConfigError("--publish takes no login in its address; give --publish-token")
+    return parts._replace(scheme=WHIP_SCHEMES[parts.scheme.lower()]).geturl()
+
+
 def mask(address: str) -> str:
     """Return the address with passwords and tokens replaced by ***; also of addresses that are malformed."""
     match = _SCHEME.fullmatch(address)

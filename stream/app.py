@@ -9,6 +9,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from stream.access import Access
+from stream.address import publish_address
 from stream.budget import CostModel
 from stream.clock import Clock, MonotonicClock
 from stream.config import ServeConfig, cache_dir
@@ -20,6 +21,7 @@ from stream.live import LiveStream
 from stream.pipeline import Pipeline
 from stream.placement import place
 from stream.port import is_loopback
+from stream.publish import Publishing
 from stream.server import Server
 from stream.signals import on_stop_signal
 from stream.wiring import expected_load, machine_text, stream_parts
@@ -49,6 +51,10 @@ async def _serve(config: ServeConfig, on_ready: Callable[[str], None]) -> int:
     streams = _placed(config, pipelines, devices, clock)
     shown = ", ".join(device_text(device) for device in devices.values())
     access = Access(config.token, tuple(config.allow_origin), is_loopback=is_loopback(config.host))
+    for one in config.streams:
+        if one.publish:
+            to, output = publish_address(one.publish), streams[one.name].output
+            streams[one.name].publishing = Publishing(one.name, to, one.publish_token, output, clock)
     server = Server(streams, lag, shown, clock, access)
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -92,6 +98,8 @@ async def _run_until(
         for stream in streams.values():
             stream.start()
             tasks.append(group.create_task(_play(stream, one_at_a_time)))
+            if stream.publishing is not None:
+                tasks.append(group.create_task(stream.publishing.run()))
         await stop.wait()
         log.info("stopping")
         for task in tasks:

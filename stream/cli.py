@@ -110,6 +110,8 @@ def serve(
     no_loop: options.NoLoop = False,
     shadow: options.Shadow = None,
     record: options.Record = None,
+    publish: options.Publish = None,
+    publish_token: options.PublishToken = None,
     host: options.Host = None,
     token: options.Token = None,
     insecure: options.Insecure = False,
@@ -143,6 +145,8 @@ def serve(
         allow_late=allow_late or None,
         shadow_s=shadow,
         record=record,
+        publish=publish,
+        publish_token=publish_token,
         loop=False if no_loop else None,
         name=name,
     )

@@ -98,6 +98,10 @@ class StreamConfig(BaseModel):
         _allowed("0 (never) to 86400 (seconds between two frames that torch fp32 judges, in spare time)"),
     ] = 0.0
     record: Annotated[Text | None, _allowed("the name of a file to record to, such as gate.mkv")] = None
+    publish: Annotated[
+        Text | None, _allowed("the address of a WHIP endpoint to send to, such as whip://host:8080/whip/name")
+    ] = None
+    publish_token: Annotated[Text | None, Field(repr=False), _allowed("the token that endpoint asks for")] = None
     loop: Annotated[bool, _allowed("true (a file starts again at its end) or false")] = True
     models: Annotated[bool, _allowed("true, or false for plain video")] = True
 
@@ -172,6 +176,8 @@ FLAGS = {
     "allow_late": "--allow-late",
     "shadow_s": "--shadow",
     "record": "--record",
+    "publish": "--publish",
+    "publish_token": "--publish-token",
     "host": "--host",
     "token": "--token",
     "insecure": "--insecure",
@@ -252,7 +258,7 @@ def _explain(error: ErrorDetails, naming: Naming) -> str:
     label = naming(path, key)
     if kind in ("missing", "too_short"):
         return f"{label.removesuffix(' = ').strip()} is missing; it must be {allowed}"
-    shown = "as given" if key == "token" else _show(error["input"])  # a secret is shown to nobody
+    shown = "as given" if key in ("token", "publish_token") else _show(error["input"])  # a secret is shown to nobody
     return f"{label}{shown} is not allowed; it must be {allowed}"
 
 

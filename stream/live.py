@@ -60,6 +60,18 @@ class StreamLog(RunLog, Protocol):
         ...
 
 
+class Publishes(Protocol):
+    """Sends the stream on; see stream/publish.py."""
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        ...
+
+    def status(self) -> dict[str, object]:
+        """Return how it stands, for the API."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StreamParts:
     """What a stream is made of; built by the wiring, so that this file knows no model and no address.
@@ -105,10 +117,12 @@ class LiveStream:
         self.device = device
         self.broadcast: Broadcast | None = None  # None until the models are warm
         self.shadow: Shadow | None = None  # None when not asked for, and until the models are warm
+        self.publishing: Publishes | None = None  # None when it is not sent on
         self._parts = parts
         self._pipeline = pipeline
         self._clock = clock
         self._changing: set[str] = set()  # stages whose options are being changed
+        self._opened = asyncio.Event()
         self._viewer_numbers = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._shown_rate = Rate()
@@ -187,6 +201,12 @@ class LiveStream:
                     lane = self.device.lane(loaded.stage.kind, loaded.stage.name)
                     await self.device.submit(lane, loaded.close)  # after the job it may still be at
 
+    async def output(self) -> Broadcast:
+        """Return the stream's output, once its models are warm."""
+        await self._opened.wait()
+        assert self.broadcast is not None, "set before the event is"
+        return self.broadcast
+
     def new_channel(self) -> ViewerChannel:
         """Return the channel of one more viewer."""
         viewer = f"{next(self._viewer_numbers)}"
@@ -255,6 +275,7 @@ class LiveStream:
             "viewers": self.broadcast.viewer_count() if self.broadcast else 0,
             "encoder": self.broadcast.status() if self.broadcast else None,
             "shadow": self.shadow.status() if self.shadow else None,
+            "publishing": self.publishing.status() if self.publishing else None,
             "recording": self._parts.recorder.status() if self._parts.recorder else None,
         }
 
@@ -313,6 +334,7 @@ class LiveStream:
             self._inner.on_result = self.shadow.offer
         self._describe()
         self.is_ready = True
+        self._opened.set()
         log.info("%s: ready, %s", self.name, ", ".join(f"{s.name} ({s.variant})" for s in stages) or "no models")
 
     def _make_shadow(self) -> Shadow:

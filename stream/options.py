@@ -108,6 +108,25 @@ Record = Annotated[
         help="Record the source as it comes, with a side file of arrivals, costs and decisions: see livelens replay.",
     ),
 ]
+Publish = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHIP_URL",
+        rich_help_panel=_HOW,
+        help="Send the stream to a WHIP endpoint too, such as whip://host/path.",
+    ),
+]
+PublishToken = Annotated[
+    str | None,
+    typer.Option(
+        "--publish-token",
+        metavar="SECRET",
+        envvar="LIVELENS_PUBLISH_TOKEN",
+        show_envvar=False,
+        rich_help_panel=_HOW,
+        help="The bearer token that endpoint asks for. Better as LIVELENS_PUBLISH_TOKEN.",
+    ),
+]
 NoLoop = Annotated[
     bool,
     typer.Option(

@@ -48,9 +48,11 @@ def refuse_foreign(models: Iterable[str], where: str) -> None:
 def _check_stream(stream: "StreamConfig") -> None:
     from models.base import Kind
     from models.registry import lacking, parse
-    from stream.address import parse_source
+    from stream.address import parse_source, publish_address
 
     parse_source(stream.source)
+    if stream.publish:
+        publish_address(stream.publish)
     for name in stream.recognize:
         parse(name, Kind.RECOGNIZE)
     if stream.generate:

@@ -32,12 +32,14 @@ class Served:
             stderr=log_path.open("wb"),
             text=True,
         )
+        self.headers: dict[str, str] = {}  # sent with every request
         self.address = self._read_address()
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of a GET."""
         try:
-            with urllib.request.urlopen(self.address + path.lstrip("/"), timeout=10) as answer:
+            request = urllib.request.Request(self.address + path.lstrip("/"), headers=self.headers)
+            with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -46,6 +46,7 @@ LAYERS: tuple[set[str], ...] = (
     {"live", "offer", "access"},
     {"sessions"},
     {"webrtc", "whip", "events"},
+    {"publish"},
     {"metrics", "server", "wiring"},
     {"bench_costs", "headless", "verdict"},
     {"replay", "record", "simulate"},
