@@ -132,37 +132,29 @@ def serve(
 
     [dim]livelens sources and livelens models list what there is.[/]
     """
-    logging.basicConfig(level=log_level.value.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    given = _given(
-        source=source,
-        recognize=recognize,
-        generate=generate,
-        models=False if no_models else None,
-        budget_ms=budget,
-        size=size,
-        fps=fps,
-        min_quality=min_quality,
-        allow_late=allow_late or None,
-        shadow_s=shadow,
-        record=record,
-        publish=publish,
-        publish_token=publish_token,
-        loop=False if no_loop else None,
-        name=name,
-    )
-    server = _given(host=host, port=port, device=device, token=token, insecure=insecure or None)
-    server |= _given(allow_origin=allow_origin or None)
+    raise typer.Exit(_serve(dict(locals())))
+
+
+SERVER_SETTINGS = ("host", "port", "device", "token", "insecure", "allow_origin")
+RENAMED = {"budget": "budget_ms", "shadow": "shadow_s"}  # options whose setting says its unit
+
+
+def _serve(asked: dict[str, Any]) -> int:
+    """Serve with the options of `serve`, by their names; return the exit code."""
+    level = asked.pop("log_level").value.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    config = asked.pop("config")
+    for setting in ("models", "loop"):
+        asked[setting] = False if asked.pop(f"no_{setting}") else None
+    given = {RENAMED.get(key, key): value for key, value in asked.items() if value not in (None, [])}
+    given = {key: value for key, value in given.items() if value is not False or key in ("models", "loop")}
+    server = {key: given.pop(key) for key in SERVER_SETTINGS if key in given}
     settings = _from_file(config, server, given) if config else _from_options(server, given)
     check(settings)
     _refuse_when_open(settings)
     from stream.app import run
 
-    raise typer.Exit(run(settings))
-
-
-def _given(**settings: Any) -> dict[str, Any]:
-    """Return the settings that were given."""
-    return {key: value for key, value in settings.items() if value is not None}
+    return run(settings)
 
 
 def _from_file(path: Path, server: dict[str, Any], stream: dict[str, Any]) -> "ServeConfig":
