@@ -9,6 +9,8 @@ RECENT = 4  # a fall of cost is believed after this many samples in a row
 RISE = 3  # a rise after so many that are above all before them (noise does that once in 560 times)
 FAR, STEP = 2, 1.5  # or so many that are above the mean by this factor
 NEAR = 1.1  # what is nearer to the mean than this changes nothing
+LONG = 64  # samples that the mean of a steady load comes from: it scatters half as much as that of the window
+SURE = 3.0  # standard errors by which the window must differ from that to be another load
 SEED = 3  # times that a prior stands in the window when the first job comes
 FAMILIES = 512  # stages at a size that costs are known of; a machine with many streams has some dozens
 JUDGED_AFTER = 8  # jobs of a variant that was taken up: then its prior is held against what they took
@@ -40,6 +42,8 @@ class Forecast:
     __slots__ = (
         "_followed_ns",
         "_is_followed",
+        "_long_count",
+        "_long_ns",
         "_own",
         "_samples",
         "is_measured",
@@ -59,6 +63,8 @@ class Forecast:
         self._is_followed = False  # the expectation comes from a variant that had run for a while
         self._followed_ns = 0  # what another variant let expect when this one was taken up; 0 once that was judged
         self._samples: deque[int] = deque(maxlen=WINDOW)
+        self._long_ns = 0.0  # mean of the last 64 or so of one load
+        self._long_count = 0  # samples in it
 
     def add(self, cost_ns: int) -> None:
         """Take a measured cost.
@@ -80,9 +86,20 @@ class Forecast:
         ordered = sorted(window)
         high = ordered[-2] if len(ordered) > 1 else ordered[-1]
         self.predicted_ns = min(high, max(window[-RECENT:]))
-        self.typical_ns = min(_mean_ns(window), self.predicted_ns)
+        self.typical_ns = min(self._steady_ns(cost_ns, window), self.predicted_ns)
         if self._followed_ns and self._own == JUDGED_AFTER:
             self._judge_prior()
+
+    def _steady_ns(self, cost_ns: int, window: list[int]) -> int:
+        """Return the mean of the last 64, or that of the window when it is clearly another load."""
+        mean, count = _mean_ns(window)
+        self._long_count = min(LONG, self._long_count + 1)
+        self._long_ns += (cost_ns - self._long_ns) / self._long_count
+        middle = sum(window) / len(window)
+        variance = sum([(one - middle) ** 2 for one in window]) / len(window)
+        if (mean - self._long_ns) ** 2 * count >= SURE * SURE * variance:
+            self._long_ns, self._long_count = mean, count
+        return round(self._long_ns)
 
     def _begin(self) -> None:
         """Go on from what was expected, so that the first job of its own may be an outlier too."""
@@ -113,6 +130,7 @@ class Forecast:
         self._samples = deque((round(cost_ns * ratio) for cost_ns in other._samples), maxlen=WINDOW)
         self.predicted_ns = round(other.predicted_ns * ratio)
         self.typical_ns = round(other.typical_ns * ratio)
+        self._long_ns, self._long_count = other._long_ns * ratio, other._long_count
 
     @property
     def load(self) -> float:
@@ -126,20 +144,24 @@ class Forecast:
         return sum(cost_ns <= left_ns for cost_ns in self._samples) / len(self._samples)
 
 
-def _mean_ns(window: list[int]) -> int:
-    """Return the mean of the window, or of its newest part when that is clearly another load."""
+def _mean_ns(window: list[int]) -> tuple[float, int]:
+    """Return the mean of the window, or of its newest part when that is another load, and of how many samples."""
     mean = sum(window) / len(window)
     if mean <= window[-1] * NEAR and window[-1] <= mean * NEAR:  # neither of the below, and the usual case
-        return round(mean)
-    for count, is_shift in ((RISE, _is_rise), (RECENT, _is_fall)):
+        return mean, len(window)
+    for count, is_shift in ((FAR, _is_far), (RISE, _is_rise), (RECENT, _is_fall)):
         if is_shift(window[:-count], window[-count:], mean):
-            return sum(window[-count:]) // len(window[-count:])
-    return round(mean)
+            return sum(window[-count:]) / len(window[-count:]), len(window[-count:])
+    return mean, len(window)
+
+
+def _is_far(before: list[int], newest: list[int], mean: float) -> bool:
+    return min(newest) > mean * STEP
 
 
 def _is_rise(before: list[int], newest: list[int], mean: float) -> bool:
-    """Whether the newest costs are clearly another load: far above the mean, or all above all before them."""
-    return min(newest[-FAR:]) > mean * STEP or (len(before) >= RECENT and min(newest) > max(max(before), mean * NEAR))
+    """Whether the newest costs are clearly another load: all above all before them."""
+    return len(before) >= RECENT and min(newest) > max(max(before), mean * NEAR)
 
 
 def _is_fall(before: list[int], newest: list[int], mean: float) -> bool:

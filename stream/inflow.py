@@ -103,7 +103,7 @@ class Inflow:
         self.terms = terms
         self.share = 1.0  # of the device that it may plan with; set by Pipeline.balance
         self.captured_rate = Rate()
-        self.inbox: Mailbox[Frame] = Mailbox(inbox_bound, Policy.WAIT if terms.waits else Policy.NEWEST)
+        self.inbox: Mailbox[Frame] = Mailbox(1, Policy.WAIT) if terms.waits else Mailbox(inbox_bound, Policy.NEWEST)
         self.tickets: deque[Ticket] = deque()  # in order of seq
         self.ladder_events: deque[LadderChange] = deque(maxlen=EVENTS)  # oldest first
         self.tail: Forecast = host.costs.forecast(CostKey("tail", name, 0, 0, ""))
@@ -185,25 +185,25 @@ class Inflow:
 
     def waiting(self) -> Waiting | None:
         """Return what the scheduler needs to know of the next frame; None when none waits or none may be taken."""
-        frame = self.inbox.peek()
+        frame, newer = self.inbox.peek_two()
+        if newer is not None and frame is not None and newer.image.shape != frame.image.shape:
+            newer = None  # planned with other costs, when it is the first
         if frame is None or len(self.tickets) >= MAX_TICKETS:
             return None
         if self.terms.waits and (self.tickets or self._downstream >= DOWNSTREAM):
             return None
-        if self._view is None or self._view.seq != frame.seq:
+        if self._view is None or self._view.seq != frame.seq or (newer is not None and self._view.newer is None):
             self._note_early(frame)
-            self._view = self._make_view(frame)
+            if newer is not None:
+                self._note_early(newer)
+            self._view = self._make_view(frame, newer)
         return self._view
-
-    def take(self) -> Frame | None:
-        """Return the newest frame, of the size that was decided on; one of another size waits to be decided on."""
-        return self.inbox.take_if(lambda frame: frame.image.shape[:2] == self._size)
 
     def changed(self) -> None:
         """Have the scheduler's view made anew: a result came, a breaker or a lane changed."""
         self._view = None
 
-    def _make_view(self, frame: Frame) -> Waiting:
+    def _make_view(self, frame: Frame, newer: Frame | None = None) -> Waiting:
         height, width = frame.image.shape[:2]
         if (height, width) != self._size:
             self._size = (height, width)
@@ -222,6 +222,7 @@ class Inflow:
             share=self.share,
             turn=self._turn,
             urgent_at_ns=(self._served_ns or 0) + NS_PER_S / self.terms.min_fps if has_minimum else math.inf,
+            newer=None if newer is None else self._make_view(newer),
         )
 
     def _stage_view(self, state: StageState, frame: Frame) -> StageView:
@@ -331,6 +332,26 @@ class Inflow:
         log.info("%s: %s goes from %s to %s: %s", self.name, stage, before, after, reason)
 
     # Frames in flight
+
+    def take(self, seq: int) -> Frame | None:
+        """Take the frame decided on, or a newer one of its size; what is older is superseded.
+
+        One of another size waits to be decided on: then None.
+        """
+        passed: list[Frame] = []
+        while (older := self.inbox.take_if(lambda frame: frame.seq < seq)) is not None:
+            passed.append(older)
+        frame = self.inbox.take_if(lambda frame: frame.image.shape[:2] == self._size)
+        for older in passed:
+            self._note_early(older)
+            self.drop(older, DropReason.SUPERSEDED, newer=frame)
+        return frame
+
+    def give_up(self, seq: int, reason: DropReason) -> None:
+        """Drop the frame decided on, if it still waits, and what is older."""
+        while (frame := self.inbox.take_if(lambda frame: frame.seq <= seq)) is not None:
+            self._view = None
+            self.drop(frame, reason if frame.seq == seq else DropReason.SUPERSEDED)
 
     def taken(self, frame: Frame, plan: Plan, now_ns: int) -> float:
         """Account for a frame the scheduler took; return its start tag."""

@@ -87,6 +87,12 @@ class Mailbox(Generic[T]):
         with self._changed:
             return self._items[0] if self._items else None
 
+    def peek_two(self) -> tuple[T | None, T | None]:
+        """Return the oldest item and the one behind it without taking them; None where there is none."""
+        with self._changed:
+            count = len(self._items)
+            return self._items[0] if count else None, self._items[1] if count > 1 else None
+
     def get(self, timeout_s: float | None = None) -> T:
         """Block this thread for an item. Raises TimeoutError, or Closed when closed and empty."""
         with self._changed:

@@ -190,11 +190,8 @@ class Pipeline:
         for decision in decisions:
             stream = self._streams[decision.stream]
             if isinstance(decision, Drop):
-                hopeless_seq = decision.seq
-                if (given_up := stream.inbox.take_if(lambda f, seq=hopeless_seq: f.seq == seq)) is not None:  # type: ignore[misc]
-                    stream.changed()
-                    stream.drop(given_up, decision.reason)
-            elif (frame := stream.take()) is not None:  # late binding: as new as the one decided on, or newer
+                stream.give_up(decision.seq, decision.reason)
+            elif (frame := stream.take(decision.seq)) is not None:
                 self._take(stream, frame, decision, now_ns, batches)
         if decisions:
             self._start_ready(now_ns)

@@ -1,13 +1,13 @@
 """Which waiting frame runs now, with which stages and variants, and which is given up. Pure: no clock, no await.
 
 Asked whenever a lane of the device becomes free or a frame arrives (pull, not push), so it always
-sees the newest frame of each stream. Earliest deadline first across streams; a frame that cannot
+sees the newest frame of each stream, and the one before it. Earliest deadline first across streams; a frame that cannot
 finish in time is given up before it wastes the device, because plain EDF collapses under overload
 (Liu and Layland 1973 hold only up to full load; Locke 1986 on shedding beyond it). Beyond full load
 the streams take turns by weight (start-time fair queueing, Goyal, Vin and Cheng 1996).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from operator import attrgetter
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 from stream.batching import Batches, Started
 from stream.view import Action, Choice, Drop, DropReason, Plan, StageView, Waiting, lightest, must_run_ns
 
+GRACE_NS = 20_000_000  # age that is promised beyond one model time and one frame interval
 DOUBT = 1.3  # a chance is counted from 16 costs: the next frame must promise so much more (simulated, 12 seeds)
 HEADROOM = 0.8  # share of the device that every-frame recognition may fill; the rest is encoder and system
 
@@ -40,13 +41,13 @@ _BY_DEADLINE, _BY_TURN = attrgetter("by_deadline"), attrgetter("by_turn")
 
 
 class DeadlineScheduler:
-    """Earliest deadline first, newest frame wins, no frame started that cannot finish in time.
+    """Earliest deadline first, newest frame wins unless it leaves a gap, no frame started that cannot finish in time.
 
     `capacity` is how many threads the device runs at once.
     """
 
     has_ladder = True
-    inbox_bound = 1
+    inbox_bound = 2
 
     def __init__(self, capacity: int = 1) -> None:
         self._capacity = capacity
@@ -73,16 +74,19 @@ class _Round:
         self._capacity = capacity
         self._batches = Batches()
 
-    def decide(self, ordered: Iterable[Waiting]) -> list[Plan | Drop]:
+    def decide(self, ordered: Sequence[Waiting]) -> list[Plan | Drop]:
         """Start what fits first; a frame that does not is tried or dropped only when nothing else takes its lanes.
 
         A stream below its minimum rate is tried in its turn all the same, or those in time would keep it waiting.
         """
         decisions: list[Plan | Drop] = []
+        is_alone = len(ordered) == 1
         doubtful: list[tuple[Waiting, Outlook]] = []
         for frame in ordered:
             if not self._busy.isdisjoint(frame.must_lanes) and not self._may_join(frame):
                 continue
+            if frame.newer is not None and not (is_alone and fills_a_gap(self._now_ns, frame, frame.newer)):
+                frame = frame.newer
             found = outlook(self._now_ns, frame)
             is_tried = found is Outlook.LATE and self._now_ns >= frame.urgent_at_ns
             if found is not Outlook.IN_TIME and not is_tried:
@@ -190,6 +194,22 @@ def _pays_more_than_the_next(now_ns: int, frame: Waiting, rungs: Mapping[str, in
     wait_ns = max(0, frame.captured_ns + frame.interval_ns - now_ns)
     now_worth, next_worth = now_chance * (dearest.typical_ns + wait_ns), next_chance * dearest.typical_ns
     return now_chance > 0 and now_worth * DOUBT >= next_worth
+
+
+def fills_a_gap(now_ns: int, frame: Waiting, newer: Waiting) -> bool:
+    """Whether a frame goes before a newer one of its stream, for then both are served.
+
+    When the newer one might be done before the next one comes, as recent costs tell, the device would stand idle. The
+    older one has to be in time at its level, and no older at its start than is promised. Without another's chance to
+    fill a gap nothing is gained by it, and frames would only be older: under a steady overload the newest is taken.
+    """
+    if now_ns > frame.captured_ns + frame.interval_ns + GRACE_NS:
+        return False
+    if now_ns + must_run_ns(frame.stages) + frame.tail.predicted_ns > frame.deadline_ns:
+        return False
+    left_ns = newer.captured_ns + newer.interval_ns - now_ns
+    chances = [stage.rungs[stage.level].forecast.chance(left_ns) for stage in newer.stages if stage.is_must]
+    return min(chances, default=0.0) > 0
 
 
 def fitting_rungs(now_ns: int, frame: Waiting) -> dict[str, int]:

@@ -14,6 +14,7 @@ from stream.costs import TAIL, CostBook
 from stream.errors import ConfigError
 from stream.policies import policy
 from stream.run import Arrival, Cost, Run, StageInfo, check_frames
+from stream.scheduler import GRACE_NS
 from stream.sound import check_sound, in_order
 from stream.stats import quantile
 from stream.summary import summarize
@@ -24,7 +25,6 @@ from stream.virtual import Script, play, stage_of
 log = logging.getLogger(__name__)
 
 MAX_STREAMS = 256
-GRACE_NS = 20_000_000  # age that is promised beyond one model time and one frame interval
 COST_SHIFT = 7  # frames from one stream's costs to the next one's, so that copies do not all cost the same at once
 CHANGES_PER_S = 1.0  # as often as a steady ladder may change its variant: the optimum is held to it too
 

@@ -127,6 +127,7 @@ class Waiting:
     share        of the device that this stream may plan with, 0..1
     interval_ns  time between frames of its source; 0 when unknown
     tail         time to expect after the last stage: drawing and encoding
+    newer        the frame behind it; None when there is none
     """
 
     stream: str
@@ -140,6 +141,7 @@ class Waiting:
     share: float = 1.0
     turn: float = 0.0
     urgent_at_ns: float = math.inf
+    newer: "Waiting | None" = None
     must_lanes: frozenset[str] = field(init=False)  # lanes of the stages that every frame waits for
     by_deadline: tuple[int, str] = field(init=False)  # sort keys, made once: a decision sorts many frames
     by_turn: tuple[float, str] = field(init=False)

@@ -1,3 +1,5 @@
+import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -200,3 +202,13 @@ def test_sizes_without_end_are_forgotten() -> None:
         costs.observe(replace(KEY, height=height), 10)
     assert len(costs.priors()) == FAMILIES
     assert costs.predict_ns(replace(KEY, height=2 * FAMILIES - 1)) == 10
+
+
+def test_the_mean_of_a_load_that_scatters_is_that_of_many_jobs() -> None:
+    """A choice between variants would otherwise follow the chance of 16 jobs."""
+    chance, costs = random.Random(3), CostModel()
+    found = []
+    for _ in range(2000):
+        costs.observe(KEY, round(1000 * math.exp(chance.gauss(-0.125, 0.5))))
+        found.append(costs.forecast(KEY).typical_ns)
+    assert sum(mean > 1300 for mean in found[100:]) <= len(found) / 100

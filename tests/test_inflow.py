@@ -10,7 +10,7 @@ from stream.inflow import AWAY, CREDIT_NS, EVENTS, MAX_TICKETS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.run import Run, RunInfo
 from stream.stats import FrameCounts
-from stream.view import Waiting
+from stream.view import DropReason, Waiting
 from tests.fakes import MS, generate, make_frame, recognize
 from tests.test_pipeline import Rig, of_cost, paint, times
 
@@ -41,10 +41,35 @@ def test_a_frame_that_replaces_another_inherits_its_turn_and_due_time() -> None:
     give(rig, stream, 1, 33)
     first = view_of(stream)
     give(rig, stream, 2, 66)
-    second = view_of(stream)
+    second = view_of(stream).newer
+    assert second is not None
     assert (second.seq, second.due_ns, second.turn) == (2, first.due_ns, first.turn)
     assert second.deadline_ns == (66 + 150) * MS
+    assert not stream.account.counts.dropped
+    give(rig, stream, 3, 99)
+    assert (view_of(stream).seq, view_of(stream).due_ns) == (2, first.due_ns)
     assert stream.account.counts.dropped == {"superseded": 1}
+
+
+def test_a_frame_decided_on_is_taken_and_what_is_older_superseded() -> None:
+    rig = Rig()
+    stream = busy(rig)
+    give(rig, stream, 1, 33)
+    give(rig, stream, 2, 66)
+    taken = stream.take(2)
+    assert taken is not None and taken.seq == 2
+    assert stream.account.counts.dropped == {"superseded": 1}
+    assert stream.take(2) is None
+
+
+def test_a_frame_given_up_takes_the_older_one_along() -> None:
+    rig = Rig()
+    stream = busy(rig)
+    give(rig, stream, 1, 33)
+    give(rig, stream, 2, 66)
+    stream.give_up(2, DropReason.NO_TIME)
+    assert stream.account.counts.dropped == {"superseded": 1, "no_time": 1}
+    assert stream.waiting() is None
 
 
 def test_the_interval_is_the_median_and_one_gap_changes_nothing() -> None:
@@ -211,6 +236,7 @@ def test_a_change_of_picture_size_is_planned_with_its_own_costs() -> None:
         stream.put(make_frame(seq, 0, "s", size), 0)
         assert view_of(stream).stages[0].predicted_ns == cost_ms * MS
         assert stream.size == size
+        assert stream.take(seq) is not None
 
 
 def test_a_stream_asks_for_less_on_a_lighter_level_but_wishes_the_same() -> None:

@@ -59,3 +59,13 @@ def test_take_if_leaves_an_item_that_is_not_wanted() -> None:
 def test_a_bound_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Mailbox(0)
+
+
+def test_two_are_seen_in_order_without_being_taken() -> None:
+    box: Mailbox[int] = Mailbox(2)
+    assert box.peek_two() == (None, None)
+    box.put(1)
+    assert box.peek_two() == (1, None)
+    box.put(2)
+    assert box.peek_two() == (1, 2)
+    assert box.stats().depth == 2

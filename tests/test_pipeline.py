@@ -290,7 +290,7 @@ def test_whatever_happens_order_and_account_hold(
         await bench.run(arrivals, at_ms + 2 * 3 * 400 + 600)
         counts = bench.check_account()
         stream = bench.streams["s"]
-        assert stream.inbox.stats().peak_depth <= 1
+        assert stream.inbox.stats().peak_depth <= 2
         assert len(stream.tickets) <= MAX_TICKETS
         assert counts.captured == len(gaps)
         assert not stream.tickets and stream.inbox.stats().depth == 0  # nothing waits for ever
@@ -537,7 +537,8 @@ def test_a_frame_of_another_size_that_comes_between_decision_and_start_gets_a_jo
     def decide_late(*args: Any, **kwargs: Any) -> Any:
         decisions = decide(*args, **kwargs)
         if len(decisions) == 2 and second.account.counts.captured:
-            second.put(make_frame(1, 0, "b", (2, 2)), 0)
+            for seq in (1, 2):  # the mailbox holds two: the one decided on is pushed out
+                second.put(make_frame(seq, 0, "b", (2, 2)), 0)
         return decisions
 
     rig.pipeline._scheduler.decide = decide_late  # type: ignore[method-assign]
@@ -636,9 +637,10 @@ def test_a_frame_taken_before_its_arrival_was_told_is_in_the_account_once() -> N
     now_ns = rig.clock.now_ns()
     stream.put(make_frame(50, now_ns, "s"), now_ns)
     stream.put(make_frame(51, now_ns, "s"), now_ns)
+    stream.put(make_frame(52, now_ns, "s"), now_ns)
     rig.pipeline.dispatch()  # another stream's job has ended
-    assert stream.account.counts.captured - 1 == stream.account.counts.shown + stream.account.counts.dropped.total()
     assert len(stream.tickets) == 1
+    assert stream.account.counts.in_flight == len(stream.tickets) + stream.inbox.stats().depth
     for posted in rig.posted:
         posted()
     rig.posted = None
@@ -646,7 +648,7 @@ def test_a_frame_taken_before_its_arrival_was_told_is_in_the_account_once() -> N
     rig.run(1000)
     rig.finish()
     assert stream.account.counts.dropped == {"superseded": 1}
-    assert [one.seq for one in rig.runs["s"].arrivals][-2:] == [51, 50]
+    assert sorted([one.seq for one in rig.runs["s"].arrivals][-3:]) == [50, 51, 52]
     assert stream._due_ns is None  # the next frame inherits nothing from one that was served
 
 

@@ -383,3 +383,46 @@ def test_batches_are_the_same_in_any_order_of_input(order, is_over) -> None:
     frames = [replace(one, deadline_ns=(60 + 9 * i) * MS) for i, one in enumerate(gang(6, with_batches(BATCHED, 10)))]
     first = DeadlineScheduler().decide(0, frames, NOTHING_BUSY, is_overloaded=is_over)
     assert DeadlineScheduler().decide(0, [frames[i] for i in order], NOTHING_BUSY, is_overloaded=is_over) == first
+
+
+# ---- two frames of a stream
+
+
+def pair(now_ms: float, *costs_ms: int, budget_ms: float = 150) -> tuple[Waiting, list[Plan | Drop]]:
+    """Return a frame captured at 0 with one behind it at 33, and what is decided; recent costs were these."""
+    forecast = Forecast()
+    for cost_ms in costs_ms:
+        forecast.add(cost_ms * MS)
+    stage = replace(GEN, rungs=(RungView("v0", 1.0, forecast),))
+    old, new = (
+        replace(waiting(captured_ms=at_ms, budget_ms=budget_ms, stages=(stage,)), seq=seq, interval_ns=33 * MS)
+        for seq, at_ms in enumerate((0, 33))
+    )
+    frame = replace(old, newer=new)
+    return frame, DeadlineScheduler().decide(round(now_ms * MS), [frame], NOTHING_BUSY)
+
+
+def seqs(decisions: list[Plan | Drop]) -> list[int]:
+    return [one.seq for one in decisions if isinstance(one, Plan)]
+
+
+def test_the_older_of_two_goes_first_where_the_device_might_stand_idle_otherwise() -> None:
+    assert seqs(pair(40, 20, 20, 20)[1]) == [0]
+    assert seqs(pair(40, 60, 20, 60)[1]) == [0]  # it has been so short lately
+
+
+def test_under_a_steady_overload_the_newest_is_taken() -> None:
+    assert seqs(pair(40, 60, 60, 60)[1]) == [1]
+
+
+def test_an_older_frame_is_passed_over_when_it_would_be_late_or_older_than_promised() -> None:
+    assert seqs(pair(40, 20, 20, 20, budget_ms=64)[1]) == [1]
+    assert seqs(pair(53, 10, 10, 10)[1]) == [0]
+    assert seqs(pair(54, 10, 10, 10)[1]) == [1]
+
+
+def test_where_another_stream_waits_the_newest_is_taken() -> None:
+    frame, _ = pair(40, 20, 20, 20)
+    other = replace(waiting("other", captured_ms=10, stages=(GEN,)), due_ns=frame.due_ns + 50 * MS)
+    [plan] = DeadlineScheduler().decide(40 * MS, [frame, other], NOTHING_BUSY)
+    assert (plan.stream, plan.seq) == (frame.stream, 1)

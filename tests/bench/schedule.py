@@ -13,8 +13,8 @@ from stream.clock import ns_to_ms
 from stream.costs import CostBook
 from stream.policies import policy
 from stream.run import Cost, Run, RungInfo, StageInfo
-from stream.scheduler import DeadlineScheduler
-from stream.simulate import GRACE_NS, Result, Setting, best_possible, simulate
+from stream.scheduler import GRACE_NS, DeadlineScheduler
+from stream.simulate import Result, Setting, best_possible, simulate
 from stream.stats import quantile
 from stream.synthetic import synthetic_run
 from stream.view import Drop, Plan, RungView, StageKind, StageView, Waiting
