@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from stream.app import _placed
+from stream.clock import MonotonicClock
+from stream.config import ServeConfig, StreamConfig
+from stream.device import open_devices
+from stream.pipeline import Pipeline
+from stream.wiring import machine_text
+from tests.fake_cuda import FakeCuda
 from tests.server import ROOT, serve
 
 
@@ -94,3 +101,28 @@ def test_a_model_that_hangs_does_not_keep_the_process_alive(tmp_path: Path) -> N
         served.wait_until(lambda: served.stream()["frames"]["shown"] > shown + 30, what="video going on without it")
         assert served.interrupt() < 6
         assert served.process.returncode == 0
+
+
+async def test_streams_are_spread_over_several_gpus_the_heaviest_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda", FakeCuda(count=2))
+    clock = MonotonicClock()
+    devices = {device.name: device for device in open_devices("cuda", clock)}
+    pipelines = {name: Pipeline(device, clock) for name, device in devices.items()}
+    config = ServeConfig(
+        streams=[
+            StreamConfig(name="small", source="test:", size=(640, 360), recognize=["mask/person"]),
+            StreamConfig(name="large", source="test:", size=(1920, 1080), generate="style"),
+            StreamConfig(name="other", source="test:", size=(640, 360), generate="style"),
+        ],
+        device="cuda",
+    )
+    streams = _placed(config, pipelines, devices, clock)
+    assert list(streams) == ["small", "large", "other"]
+    assert {name: stream.device.name for name, stream in streams.items()} == {
+        "large": "cuda:0",
+        "small": "cuda:1",
+        "other": "cuda:1",
+    }
+    assert "cuda:1" in machine_text(*devices.values())  # costs are kept for these very cards
+    assert streams["large"].pool.is_locked
+    assert all([device.close() for device in devices.values()])

@@ -9,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.base import Target
+from models.registry import load
 from models.transfer import Transfer, page_locked
 from tests.fake_cuda import FakeCuda
 
@@ -126,6 +128,33 @@ def test_float16_and_strides_survive() -> None:
     assert transfer.upload(array).tolist() == array.tolist()
 
 
+def test_a_launched_style_gives_what_a_called_one_gives_and_waits_for_nothing() -> None:
+    """The processor is taken for a GPU: the network is real, and so are launch, copies and the finishing."""
+    model: Any = load("style:backend=torch,strength=0.6", Target("cpu", 1))
+    image = np.random.default_rng(0).integers(0, 255, (46, 66, 3)).astype(np.uint8)
+    called = model(image)
+    cuda = FakeCuda()
+    model._runner._transfer = transfer_on(cuda)
+    launched = model.launch([image])
+    assert cuda.waits == 0
+    cuda.clock.advance_to(1000)
+    launched.wait()
+    (found,) = launched.result()
+    assert cuda.waits == 1 and (found == called).all()
+    model.close()
+
+
+def test_what_a_cuda_graph_returns_is_copied_before_it_is_brought_down() -> None:
+    """Its next replay overwrites it, perhaps while it is being copied to the host."""
+    runner: Any = load("mask/person:backend=torch", Target("cpu", 1))._runner  # type: ignore[attr-defined]
+    static = torch.zeros(1, 4)
+    runner._run, runner._is_graph = (lambda *inputs: static), True
+    (first,) = runner(np.zeros((1, 4), np.uint8))
+    static.fill_(9)
+    assert (first == 0).all()
+    runner.close()
+
+
 # ---- on a real GPU
 
 
@@ -169,9 +198,6 @@ def test_gpu_the_upload_of_the_next_frame_overlaps_the_work_on_this_one() -> Non
 
 @pytest.mark.gpu
 def test_gpu_a_launched_style_gives_what_a_called_one_gives() -> None:
-    from models.base import Target
-    from models.registry import load
-
     model: Any = load("style", Target("cuda:0"))
     image = np.random.default_rng(0).integers(0, 255, (360, 640, 3)).astype(np.uint8)
     model.warm(360, 640)
