@@ -14,12 +14,12 @@ Reading the ladder of one of ours imports neither torch nor openvino; to read on
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from models import learnt
+from models import learnt, stylefile
 from models.base import Kind
 from models.contract import guarded
 from models.findings import finding, refusal
@@ -71,7 +71,8 @@ def ladder(name: str, kind: Kind | None = None, device: str = "cpu") -> tuple[Ru
     code = code_of(parsed)
     if code is not None:
         return (Rung(name, 1.0), *guarded(f"{name}: its ladder", _own, parsed, code, kind))
-    rungs = {one.quality: one for one in measured(name) if one.quality >= LEAST and not refusal(one.name, device)}
+    good = [one for one in measured(name) if one.quality >= LEAST and not refusal(one.name, device)]
+    rungs = {one.quality: one for one in _falling(good)}
     faster, _ = _int8(parsed, device)
     if faster is not None:
         rungs.setdefault(faster.quality, faster)
@@ -157,15 +158,39 @@ def _style(parsed: ParsedName) -> Mapping[str, float]:
     text = dict(parsed.options).get("blend")
     if (own := learnt.opened(parsed.where)) is not None:
         return _learnt(parsed.where, text, own.qualities)
-    styles = [number for number, _ in read_blend(text)] if text else [style_number(parsed.where)]
+    if text is None:
+        number = style_number(parsed.where)
+        return {option: values[number] for option, values in STYLE_QUALITIES.items()} | _tuned(str(number))
+    styles = [number for number, _ in read_blend(text)]
     return {option: min(values[number] for number in styles) for option, values in STYLE_QUALITIES.items()}
 
 
 def _learnt(name: str, blend: str | None, own: Mapping[str, float]) -> Mapping[str, float]:
     """Return the qualities of a style that a person has learnt, measured when it was; a blend's as above."""
+    if blend is None:
+        return {option: own.get(option, 0.0) for option in STYLE_QUALITIES} | _tuned(name.partition("/")[2])
     styles = learnt.styles_of(name, blend)
     measured_here = {option: (*values, own.get(option, 0.0)) for option, values in STYLE_QUALITIES.items()}
     return {option: min(values[number] for number in styles) for option, values in measured_here.items()}
+
+
+def _tuned(word: str) -> dict[str, float]:
+    """Return the qualities of the scales that a style was tuned for, measured when it was."""
+    found: dict[str, float] = {}
+    for option in STYLE_QUALITIES:
+        path = stylefile.tuned_path(word, float(option.partition("=")[2]))
+        if path.is_file():
+            found |= stylefile.read(path).qualities
+    return found
+
+
+def _falling(rungs: Iterable[Rung]) -> tuple[Rung, ...]:
+    """Return rungs without those that a lighter one is as good as: once tuned, half the size may be the better one."""
+    kept: list[Rung] = []
+    for rung in reversed(tuple(rungs)):
+        if not kept or rung.quality > kept[-1].quality:
+            kept.append(rung)
+    return tuple(reversed(kept))
 
 
 def _boxes(parsed: ParsedName) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -34,6 +35,17 @@ ALONE = 0.9  # of a step's time on the processor: nobody else wanted the core
 STEPS_AT_MOST = 400  # the loss hardly moves after 250
 PAINTING_LEAST_PX = 32  # shorter side; less has no texture
 PICTURES_HELD_OUT = 4  # never trained on; the losses that are told are theirs
+
+
+class Limits(Protocol):
+    """How long a style may learn; see Lesson."""
+
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +110,13 @@ class Student:
 
     def learn(self, clock: Clock) -> Iterator[Progress]:
         """Take steps until the time or the number of them is up; the row is whole between any two."""
-        rows = [number for name, number in self.network.named_parameters() if name in stylefile.SHAPES]
-        optimiser = torch.optim.Adam(rows, lr=RATE, betas=(0.9, 0.99))
-        started_ns, share, trial = clock.now_ns(), 0.0, _Threads(self._lesson.threads)
-        while share < 1:
-            trial.before(self.step, clock.now_ns())
-            # warm up, then a cosine down to nothing (Loshchilov and Hutter 2017, arXiv 1608.03983)
-            rate = RATE * min(1, (self.step + 1) / WARMING) * (0.5 + 0.5 * math.cos(math.pi * share))
-            optimiser.param_groups[0]["lr"] = rate
-            loss = self._loss(self._crop())
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            self.step += 1
-            passed_s = (clock.now_ns() - started_ns) / NS_PER_S
-            share = min(1.0, max(self.step / self._lesson.steps, passed_s / self._lesson.seconds))
-            yield Progress(self.step, share, float(loss.detach()), passed_s * (1 / share - 1))
+        for progress in descend(self.network, lambda: self._loss(self._crop()), self._lesson, clock):
+            self.step = progress.step
+            yield progress
 
     def row(self) -> Row:
         """Return the style's numbers as they are now."""
-        found = self.network.state_dict()
-        return {key: found[key][0].numpy().copy() for key in stylefile.SHAPES}
+        return row_in(self.network)
 
     def losses(self) -> Losses:
         """Return the losses of the middles of the pictures held out."""
@@ -166,6 +164,28 @@ class Student:
         return crop.flip(3) if self._rng.random() < 0.5 else crop
 
 
+def descend(
+    network: StyleTransfer, loss_of_step: Callable[[], Tensor], limits: Limits, clock: Clock, rate: float = RATE
+) -> Iterator[Progress]:
+    """Fit the numbers of a network with one style, until the time or the steps are up; whole between any two steps."""
+    numbers = [number for name, number in network.named_parameters() if name in stylefile.SHAPES]
+    optimiser = torch.optim.Adam(numbers, lr=rate, betas=(0.9, 0.99))
+    started_ns, step, share, threads = clock.now_ns(), 0, 0.0, _Threads(limits.threads)
+    while share < 1:
+        threads.before(step, clock.now_ns())
+        # warm up, then a cosine down to nothing (Loshchilov and Hutter 2017, arXiv 1608.03983)
+        now = rate * min(1, (step + 1) / WARMING) * (0.5 + 0.5 * math.cos(math.pi * share))
+        optimiser.param_groups[0]["lr"] = now
+        loss = loss_of_step()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        step += 1
+        passed_s = (clock.now_ns() - started_ns) / NS_PER_S
+        share = min(1.0, max(step / limits.steps, passed_s / limits.seconds))
+        yield Progress(step, share, float(loss.detach()), passed_s * (1 / share - 1))
+
+
 class _Threads:
     """Finds out whether one thread or all are quicker.
 
@@ -203,6 +223,12 @@ def single_style(weights: Row, row: Row) -> StyleTransfer:
     for name, number in network.named_parameters():
         number.requires_grad_(name in stylefile.SHAPES)
     return network.eval()
+
+
+def row_in(network: StyleTransfer) -> Row:
+    """Return the numbers of the only style of a network."""
+    found = network.state_dict()
+    return {key: found[key][0].numpy().copy() for key in stylefile.SHAPES}
 
 
 def to_tensor(image: Picture) -> Tensor:

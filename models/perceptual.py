@@ -7,6 +7,7 @@ Gram matrices of five layers; means and standard deviations gave harder outlines
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import checkpoint
@@ -71,3 +72,26 @@ def content_loss(features: Features, original: Features) -> Tensor:
 def total_variation(x: Tensor) -> Tensor:
     """Return the mean step between neighbouring pixels: what grain adds and flat paint does not."""
     return (x[..., 1:, :] - x[..., :-1, :]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()
+
+
+LUMA = (0.299, 0.587, 0.114)  # of rgb, BT.601
+WINDOW_PX, SIGMA_PX = 11, 1.5
+C1, C2 = 0.01**2, 0.03**2
+
+
+def structural_similarity(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean SSIM of `[B,3,H,W] float rgb 0..1`: as `models.quality.ssim`, and it can be descended."""
+    at = torch.arange(WINDOW_PX) - WINDOW_PX // 2
+    bell = torch.exp(-(at**2) / (2 * SIGMA_PX**2))
+    bell = (bell / bell.sum()).view(1, 1, -1, 1)
+
+    def windowed(values: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(values, bell), bell.transpose(2, 3))
+
+    luma = torch.tensor(LUMA).view(1, 3, 1, 1)
+    a, b = (x * luma).sum(1, keepdim=True), (y * luma).sum(1, keepdim=True)
+    mean_a, mean_b = windowed(a), windowed(b)
+    var_a, var_b = windowed(a * a) - mean_a**2, windowed(b * b) - mean_b**2
+    shared = windowed(a * b) - mean_a * mean_b
+    above = (2 * mean_a * mean_b + C1) * (2 * shared + C2)
+    return (above / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))).mean()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models import stylefile
 from models.base import Card, Kind, Launched, Target
 from models.entry import RUNNING, Entry, Option, Values, described, number, one_of, open_network
 from models.live_options import LiveOptions
@@ -222,7 +223,14 @@ def _open(card: Card, target: Target, values: Values) -> StyleModel:
 
 
 def open_style(card: Card, target: Target, values: Values, network: Network, style: int) -> StyleModel:
-    """Return the model of a network and one of its styles, or of the blend in `values`. Raises ModelError."""
+    """Return the model of a network and one of its styles, or of the blend in `values`. Raises ModelError.
+
+    A style that was tuned for the scale in `values` has other numbers there; a blend never has.
+    """
+    word = str(style) if style < STYLES else card.name.partition("/")[2]
+    tuned = stylefile.tuned_path(word, values["scale"])
+    if not values["blend"] and tuned.is_file():
+        network, style = network_of(STYLES + 1, tuned), STYLES
     blend = values["blend"] or ((style, 1.0),)
     (_, ((styles,), _)) = network.example
     runner = open_network(network, target, values)

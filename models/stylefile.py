@@ -69,6 +69,17 @@ def path_of(name: str) -> Path:
     return folder() / f"{name}{SUFFIX}"
 
 
+def tuned_path(word: str, scale: float) -> Path:
+    """Return the file of the numbers that style `word` ("12", "mine") has at a scale once tuned; it may not exist."""
+    return folder() / "tuned" / f"{word}@{scale:g}{SUFFIX}"
+
+
+def forget_tuned(word: str) -> None:
+    """Delete what was tuned for a style that is another one now."""
+    for path in (folder() / "tuned").glob(f"{word}@*{SUFFIX}"):
+        path.unlink(missing_ok=True)
+
+
 def names() -> list[str]:
     """Return the names of the styles there are, by their files; none is read."""
     try:

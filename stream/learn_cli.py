@@ -115,10 +115,10 @@ def _course(
             f"{painting.name} has {picture.shape[1]}x{picture.shape[0]} pixels; a painting needs 64 a side at least"
         )
     sides = int(found[2]), int(found[1])
-    return Course(name, painting, picture, _pictures(content), sides, path, preview, MonotonicClock())
+    return Course(name, painting, picture, content_pictures(content), sides, path, preview, MonotonicClock())
 
 
-def _pictures(content: Path | None) -> "list[Picture]":
+def content_pictures(content: Path | None) -> "list[Picture]":
     """Return the pictures to learn on. Raises ConfigError when there are too few."""
     from stream.address import sample_clip
 
@@ -175,7 +175,7 @@ def _learn(course: Course, student: "Student") -> None:
     """Take the steps; Ctrl-C ends them. Without a whole step it goes on to the command line's own end."""
     shown_ns = course.clock.now_ns()
     try:
-        with _bar() as tell:
+        with bar_of("learning") as tell:
             for progress in student.learn(course.clock):
                 course.row = student.row()
                 tell(progress)
@@ -189,14 +189,14 @@ def _learn(course: Course, student: "Student") -> None:
 
 
 @contextmanager
-def _bar() -> "Iterator[Callable[[Progress], None]]":
+def bar_of(what: str) -> "Iterator[Callable[[Progress], None]]":
     """Give a function that shows progress where stderr is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
-    columns = (TextColumn("learning"), BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.fields[told]}"))
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.fields[told]}"))
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0, told="")
         smooth: list[float] = []
@@ -236,6 +236,7 @@ def _keep(course: Course, student: "Student", took_s: float, seed: int) -> None:
     after = student.losses()
     about = _about(course, student, after, took_s, seed)
     stylefile.write(course.path, stylefile.StyleFile(course.row, about))
+    stylefile.forget_tuned(course.name)  # it was tuned as the style that is now replaced
     _show(course, student)
     print(
         f"style/{course.name}: learnt from {course.painting_file.name} in {took_s:.0f} s, {student.step} steps"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from stream import check_cli, learn_cli, pull_cli
+from stream import check_cli, learn_cli, pull_cli, tune_cli
 from stream.errors import ConfigError
 
 models = typer.Typer(help="List the models; check, fetch or make one.", invoke_without_command=True)
@@ -56,4 +56,5 @@ def register(app: typer.Typer) -> None:
     check_cli.register(models)
     learn_cli.register(models)
     pull_cli.register(models)
+    tune_cli.register(models)
     app.add_typer(models, name="models", short_help="List the models; check, fetch or make one.")

@@ -54,6 +54,7 @@ LAYERS: tuple[set[str], ...] = (
     {"bench_table", "listing", "tables", "options", "latency_options", "outputs", "preflight", "progress"},
     {"trial"},
     {"bench_cli", "check_cli", "learn_cli", "pull_cli"},
+    {"tune_cli"},
     {"models_cli"},
     {"latency_cli", "cli", "__main__"},
     {"testing"},  # a pytest plugin: beside the command line, not under it
@@ -68,6 +69,7 @@ MEETS_MODELS = {
     "stream/models_cli.py",
     "stream/preflight.py",
     "stream/pull_cli.py",
+    "stream/tune_cli.py",
     "stream/wiring.py",
 }
 MODELS_KNOW = {"stream.errors", "stream.frame", "stream.results", "stream.clock", "stream.still", "stream.pool"}

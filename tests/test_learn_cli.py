@@ -110,7 +110,7 @@ def test_ctrl_c_while_measuring_leaves_a_style_without_lighter_scales(content, c
 
 
 def test_pictures_come_from_a_clip_and_from_the_sample(tmp_path):
-    sample = learn_cli._pictures(None)
+    sample = learn_cli.content_pictures(None)
     assert len(sample) == learn_cli.PICTURES_AT_MOST
     assert sample[0].shape == (360, 640, 3)
     apart = np.abs(sample[0].astype(int) - sample[-1]).mean()
