@@ -84,14 +84,14 @@ def similarity(look: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 class DiffusionModel:
-    """Paints with a loaded network. `painted` and `reused` count pictures."""
+    """Paints with a loaded network. `painted` and `repeated` count pictures."""
 
     def __init__(self, card: Card, loaded: "Loaded", target: Target, precision: str, values: Values) -> None:
         """Keep a loaded network; `values` are the resolved options."""
         self.card = card
         self.variant = f"torch {precision}" + ("" if target.device == "cpu" else f" {target.device}")
         self.painted = 0
-        self.reused = 0
+        self.repeated = 0
         self.live = LiveOptions(NAME, OPTIONS, ("prompt", "strength", "similarity"), values)
         self._loaded: Loaded | None = loaded  # None when closed
         self._device = target.device
@@ -133,7 +133,7 @@ class DiffusionModel:
             self._filter.forget()
         if self._filter.may_reuse(image):
             assert self._last is not None
-            self.reused += 1
+            self.repeated += 1
             return self._last
         self._last = self._paint(image)
         self._last.flags.writeable = False
@@ -142,12 +142,12 @@ class DiffusionModel:
 
     def counts(self) -> dict[str, int]:
         """Return how many pictures were painted and shown again."""
-        return {"painted": self.painted, "reused": self.reused}
+        return {"painted": self.painted, "repeated": self.repeated}
 
     def close(self) -> None:
         """Let go of the network."""
         if self._loaded is not None and self.painted:
-            log.info("%s: %d pictures painted, %d shown again", NAME, self.painted, self.reused)
+            log.info("%s: %d pictures painted, %d shown again", NAME, self.painted, self.repeated)
         self._loaded = None
         self._last = None
         self._prompts.clear()

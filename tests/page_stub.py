@@ -210,6 +210,29 @@ def _warming(name: str, t: float) -> Json:
     return status | {"encoder": None, "viewers": 0}
 
 
+def _option(value: str, meaning: str, low: float | None = None, high: float | None = None) -> Json:
+    allowed = f"a number {low:g}..{high:g}" if low is not None and high is not None else "text"
+    return {"value": value, "meaning": meaning, "allowed": allowed, "low": low, "high": high}
+
+
+def _changeable(t: float) -> Json:
+    """Return a stream whose style and diffusion may be changed while they play."""
+    status = stream_status("live", t)
+    style, boxes = status["stages"]
+    style["live"] = {
+        "strength": _option("1", "how much of the painting is mixed in", 0, 1),
+        "blend": _option("", "mix styles instead of the one named") | {"allowed": "such as 2:0.3+12:0.7"},
+    }
+    diffusion = style | {"name": "diffusion", "variant": "torch fp16 cuda:0", "ladder": [], "predicted_ms": 11.2}
+    diffusion["counts"] = {"painted": int(20 * t) + 100, "repeated": int(10 * t) + 50}
+    diffusion["live"] = {
+        "prompt": _option("a town in winter, oil", "what to paint"),
+        "strength": _option("0.5", "how far it may go from the picture", 0.05, 1),
+        "similarity": _option("0.98", "show the last painting again when so alike; 1 is never", 0, 1),
+    }
+    return status | {"stages": [diffusion, style, boxes]}
+
+
 def _hostile(t: float) -> Json:
     status = _source(stream_status(HOSTILE_NAME, t), "running", address="<script>alert(2)</script>" + "x" * 300)
     status["frames"]["dropped"] |= {"constructor": 5, "<b>bold</b>" + "y" * 90: 4}
@@ -243,6 +266,7 @@ SCENARIOS: dict[str, Callable[[float], list[Json]]] = {
     "finished": lambda t: [_source(stream_status("sample", t), "finished", address="sample clip")],
     "waiting": lambda t: [_source(stream_status("phone", t), "waiting", address="whip")],
     "warming": lambda t: [_warming("sample", t)],
+    "changeable": lambda t: [_changeable(t)],
     "three": lambda t: [
         stream_status("sample", t),
         _source(_overloaded("hall", t), "running", address="rtsp://10.0.0.6:554/hall"),
@@ -340,6 +364,8 @@ class PageStub:
         self.asking = self.most_asking = 0  # status requests at the same time, now and at most
         self.offers: list[str] = []  # stream name of each WHEP POST
         self.ended: list[str] = []  # session id of each DELETE
+        self.changes: list[tuple[str, str, Json, str | None]] = []  # (stream, stage, body, Authorization) of each PATCH
+        self.change_refusal: str | None = None  # error text for each PATCH; None takes it
         self.peers: dict[str, RTCPeerConnection] = {}
         self.began = time.monotonic()
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -378,6 +404,7 @@ class PageStub:
         app = web.Application()
         app.add_routes([
             web.get("/", self._index), web.get("/page/{file}", self._file), web.get("/api/streams", self._streams),
+            web.patch("/api/streams/{name}/stages/{stage}", self._change),
             web.post("/whep/{name}", self._whep), web.delete("/session/{id}", self._end),
         ])  # fmt: skip
         self.runner = web.AppRunner(app, shutdown_timeout=1)
@@ -420,8 +447,25 @@ class PageStub:
         finally:
             self.asking -= 1
         status = {"version": "0.1.0", "device": "cpu · OpenVINO bf16", "loop_lag_ms": {"p50": 0.2, "p99": 3.1}}
+        return web.json_response(status | {"streams": self._live_streams()})
+
+    async def _change(self, request: web.Request) -> web.Response:
+        name, stage, body = request.match_info["name"], request.match_info["stage"], await request.json()
+        if self.change_refusal is not None:
+            return web.json_response({"error": self.change_refusal}, status=400)
+        self.changes.append((name, stage, body, request.headers.get("Authorization")))
+        (found,) = [one for one in self._live_streams()[0]["stages"] if one["name"] == stage]
+        return web.json_response({"live": found["live"]})
+
+    def _live_streams(self) -> list[Json]:
+        """Return the scenario's streams with every change that was taken."""
         streams = copy.deepcopy(SCENARIOS[self.scenario](time.monotonic() - self.began))
-        return web.json_response(status | {"streams": streams})
+        for name, stage, body, _ in self.changes:
+            for one in (one for stream in streams if stream["name"] == name for one in stream["stages"]):
+                if one["name"] == stage:
+                    for option, value in body.items():
+                        one["live"][option]["value"] = value
+        return streams
 
     async def _whep(self, request: web.Request) -> web.Response:
         self.offers.append(request.match_info["name"])

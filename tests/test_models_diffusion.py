@@ -216,7 +216,7 @@ def test_alike_pictures_show_the_last_painting_and_are_counted(toy):
     assert again is first
     other = toy(picture("street")[:64, :96].copy())
     assert other is not first
-    assert toy.counts() == {"painted": 2, "reused": 1}
+    assert toy.counts() == {"painted": 2, "repeated": 1}
     with pytest.raises(ValueError, match="read-only"):
         first[0] = 0
 
@@ -226,7 +226,7 @@ def test_similarity_of_one_paints_every_picture(folder):
     image = picture("astronaut")[:64, :96].copy()
     for _ in range(3):
         model(image)
-    assert model.counts() == {"painted": 3, "reused": 0}
+    assert model.counts() == {"painted": 3, "repeated": 0}
 
 
 def test_a_still_picture_is_painted_again_after_a_while():

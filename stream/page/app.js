@@ -1,6 +1,7 @@
 // The page: asks the server for its streams, plays the chosen one, and shows how it does.
 import { showBudget } from "/page/budget.js";
 import { drawChart } from "/page/chart.js";
+import { Controls } from "/page/controls.js";
 import { byId, setAttribute, setText } from "/page/dom.js";
 import { chooseStream, nameInAddress, showGallery } from "/page/gallery.js";
 import { History } from "/page/history.js";
@@ -24,6 +25,7 @@ const page = {
 
 const player = new Player(byId("video"), { headers: authorization, onChange: refresh });
 const sharing = new Sharing({ headers: authorization, onChange: refresh });
+const controls = new Controls({ headers: authorization });
 const poll = new StreamsPoll({ onAnswer: answered, onFailure: failed, headers: authorization });
 
 function authorization() {
@@ -74,7 +76,7 @@ function showNumbers(stream) {
   for (const id of ["panel", "budget", "stages-card"]) byId(id).classList.toggle("is-old", isOld);
   showCaption(stream);
   sharing.show(page.server.state === "up" ? stream : null);
-  showStages(stream);
+  showStages(stream, controls);
   if (!hasNumbers) return;
   const history = page.histories.get(stream.name);
   showTiles(stream, history, player.frames);

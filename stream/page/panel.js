@@ -151,8 +151,8 @@ function showCounts(id, counts, wordsOf, history, kind = id) {
   syncRows(byId(id), rows);
 }
 
-/** Show one row per model stage, with its ladder; then how the ladders were used. */
-export function showStages(stream) {
+/** Show one row per model stage, with its ladder and what may be changed; then how the ladders were used. */
+export function showStages(stream, controls) {
   const stages = stream?.stages ?? [];
   byId("stages-card").hidden = stages.length === 0;
   setText(byId("stages-note"), leastWords(stream?.min_quality));
@@ -164,6 +164,7 @@ export function showStages(stream) {
       element("div", "stage-name", element("strong"), element("span", "stage-kind")),
       element("span", "stage-variant"),
       createSteps(),
+      controls.create(),
       element("ul", "stage-facts"),
       element("p", "stage-error"),
     );
@@ -173,12 +174,13 @@ export function showStages(stream) {
     (stage) => stage.name,
     create,
     (node, stage) => {
-      const [name, variant, steps, facts, error] = node.children;
+      const [name, variant, steps, live, facts, error] = node.children;
       setText(name.children[0], stage.name);
       setText(name.children[1], kindWords(stage.kind));
       setText(variant, engineWords(stage));
       variant.hidden = !stage.variant;
       showSteps(steps, stage);
+      controls.show(live, stream.name, stage);
       showFacts(facts, stage, stream.shadow?.stages?.find((one) => one.name === stage.name));
       const trouble = troubleOf(stage);
       error.hidden = !trouble;
@@ -208,6 +210,7 @@ function showFacts(list, stage, drift) {
     },
     { key: "skips", words: "skipped", value: all ? `${percent(skips / all)} %` : "–" },
     ...(drift ? [driftFact(drift)] : []),
+    ...Object.entries(stage.counts ?? {}).map(([key, value]) => ({ key: `own ${key}`, words: key, value: count(value) })),
     { key: "errors", words: "errors", value: count(stage.errors ?? 0), tone: stage.errors > 0 ? "bad" : "" },
   ];
   const create = () => element("li", "fact", element("span", "fact-value"), element("span", "fact-words"));
