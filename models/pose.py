@@ -14,6 +14,7 @@ from stream.results import Results
 
 SIZE_PX = 192
 CELLS = 48  # rows and columns of the heads
+AXIS = np.arange(CELLS, dtype=np.float32)
 SOFTENING_CELLS = 1.8  # added to a distance before dividing by it; the publisher's constant
 SURE_JOINTS = 5  # a person is there when this many joints, the best ones, have the score on average
 NETWORK = Network(
@@ -104,11 +105,11 @@ def decode(centre: Array, regression: Array, heatmap: Array, offset: Array) -> N
     The person in the middle counts most; each joint is the likely cell near where that person's joint is expected.
     Source: the last nodes of the publisher's graph.
     """
-    rows, columns = np.mgrid[:CELLS, :CELLS].astype(np.float32)
-    near = np.hypot(rows - CELLS // 2, columns - CELLS // 2) + SOFTENING_CELLS
-    row, column = divmod(int((centre[..., 0] / near).argmax()), CELLS)
+    middle = np.hypot(AXIS[:, None] - CELLS // 2, AXIS - CELLS // 2) + SOFTENING_CELLS
+    row, column = divmod(int((centre[..., 0] / middle).argmax()), CELLS)
     expected = regression[row, column].reshape(-1, 2) + np.array([row, column], np.float32)
-    distance = np.hypot(rows[..., None] - expected[:, 0], columns[..., None] - expected[:, 1]) + SOFTENING_CELLS
+    down, right = (AXIS[:, None] - expected[:, 0]) ** 2, (AXIS[:, None] - expected[:, 1]) ** 2
+    distance = np.sqrt(down[:, None] + right) + SOFTENING_CELLS  # [48,48,17]; hypot would take three times as long
     cells = (heatmap / distance).reshape(CELLS * CELLS, -1).argmax(axis=0)
     joint = np.arange(len(cells))
     at = np.stack(np.divmod(cells, CELLS), axis=1)  # row, column of each joint's cell
