@@ -124,7 +124,11 @@ def open_network(network: Network, target: Target, values: Values) -> Runner:
 
 def described(options: tuple[Option, ...]) -> tuple[tuple[str, str], ...]:
     """Return the options as a card shows them."""
-    return tuple((o.name, f"{o.meaning}: {o.allowed} (default {o.default})") for o in options)
+    return tuple((o.name, f"{o.meaning}: {o.allowed}{_default(o)}") for o in options)
+
+
+def _default(option: Option) -> str:
+    return "" if option.default is None else f" (default {option.default})"
 
 
 def resolve(name: str, options: tuple[Option, ...], given: Mapping[str, str]) -> Values:

@@ -24,6 +24,8 @@ FORMS = (
     ("browser", "what is sent over WHIP: a camera or screen from the page, OBS, GStreamer"),
 )
 
+SHARED_BY = 3  # models that have an option alike before it is said once for all
+
 _STYLES = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
 
 
@@ -45,26 +47,60 @@ class Card(Protocol):
 
 
 def print_models(cards: Iterable[Card], console: Console | None = None) -> None:
-    """Print the models by what they do; of a collection only how many they are."""
+    """Print the models by what they do.
+
+    Said once are: another name of a model, beside its first; an option of many, at the end; a collection, by how many.
+    """
     console = console or Console(highlight=False)
     known = sorted(cards, key=_natural)
-    counts = Counter((card.kind, card.collection) for card in known if card.collection)
+    shared = _shared_options(known)
     for kind, title, option in (
         ("recognize", "Recognition: finds things", "--recognize NAME, several times if wanted"),
         ("generate", "Generation: makes a new picture", "--generate NAME[:key=value,...]"),
     ):
         console.print(Text.assemble((title, "bold"), (f"  ({option})", "dim")))
-        rows, above = _rows(), ""
-        for card in known:
-            if card.kind == kind and not card.collection:
-                family = f"{card.name.partition('/')[0]}: {card.licence}"
-                rows.add_row(Text(card.name, "cyan"), _describe(card, has_licence=family != above))
-                above = family
-        for (which, name), count in counts.items():
-            if which == kind:
-                rows.add_row(Text(f"{name}/NAME", "cyan"), f"{count} networks: livelens models list {name}")
+        rows = _model_rows([card for card in known if card.kind == kind], shared)
+        console.print(Padding(rows, (0, 0, 1, 2)))
+    if shared:
+        console.print(Text("Options of many: those marked with + take these too", "bold"))
+        rows = _rows()
+        for name, meaning in shared:
+            rows.add_row(Text(f"{name}=", "cyan"), meaning)
         console.print(Padding(rows, (0, 0, 1, 2)))
     console.print(Text("Your own: --generate path/file.py:Class  or  --recognize package.module:factory", "dim"))
+
+
+def _shared_options(cards: Iterable[Card]) -> list[tuple[str, str]]:
+    """Return the options that at least `SHARED_BY` models have alike, in the order they come."""
+    counts = Counter(option for card in cards if not card.collection for option in card.options)
+    return [option for option, count in counts.items() if count >= SHARED_BY]
+
+
+def _model_rows(cards: Sequence[Card], shared: Sequence[tuple[str, str]]) -> Table:
+    """Return a row for each model of one kind, and one for each collection."""
+    rows, above = _rows(), ""
+    also = _other_names(cards)
+    for card in cards:
+        if card.collection or card.name in {name for names in also.values() for name in names}:
+            continue
+        family = f"{card.name.partition('/')[0]}: {card.licence}"
+        name = Text(card.name, "cyan").append(" +" if set(shared) & set(card.options) else "", "dim")
+        rows.add_row(name, _describe(card, shared, also.get(card.name, []), has_licence=family != above))
+        above = family
+    for collection, count in Counter(card.collection for card in cards if card.collection).items():
+        rows.add_row(Text(f"{collection}/NAME", "cyan"), f"{count} networks: livelens models list {collection}")
+    return rows
+
+
+def _other_names(cards: Sequence[Card]) -> dict[str, list[str]]:
+    """Return further names of a model, by its first: `style/ink` says of itself that it is "style/22: ..."."""
+    names = {card.name for card in cards}
+    also: dict[str, list[str]] = {}
+    for card in cards:
+        first, colon, _ = card.summary.partition(": ")
+        if colon and first in names:
+            also.setdefault(first, []).append(card.name)
+    return also
 
 
 def print_collection(cards: Iterable[Card], console: Console | None = None) -> None:
@@ -87,11 +123,14 @@ def _natural(card: Card) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (1 << 30, part) for part in re.split(r"(\d+)|/", card.name) if part]
 
 
-def _describe(card: Card, has_licence: bool) -> Text:
+def _describe(card: Card, shared: Sequence[tuple[str, str]], also: Sequence[str], *, has_licence: bool) -> Text:
     """Say what a model does; the licence only where it differs from that of the model above."""
     text = Text(card.summary)
+    if also:
+        text.append(" (also ").append(", ".join(also), "cyan").append(")")
     for name, meaning in card.options:
-        text.append(f"\n{name}=", "cyan").append(meaning)
+        if (name, meaning) not in shared:
+            text.append(f"\n{name}=", "cyan").append(meaning)
     return text.append(f"\nlicence: {card.licence}", "dim") if has_licence else text
 
 

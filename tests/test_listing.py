@@ -81,6 +81,25 @@ def test_checks_end_with_what_to_repair_or_ready() -> None:
     assert text_of(page).rstrip().endswith("Ready: livelens serve")
 
 
+def test_an_option_of_many_models_is_said_once_and_they_are_marked() -> None:
+    backend, own = ("backend", "what runs it"), ("score", "the least")
+    cards = [Card(f"{name}/x", Kind.RECOGNIZE, "finds", "MIT", "x", options=(own, backend)) for name in "abc"]
+    cards.append(Card("plain", Kind.RECOGNIZE, "finds nothing", "MIT", "x"))
+    page = console(80)
+    listing.print_models([cards[0], *cards[1:]], page)
+    text = text_of(page)
+    assert text.count("backend=") == 1 and "a/x +" in text and "plain +" not in text
+    assert text.index("backend=") > text.index("plain")
+
+
+def test_another_name_of_a_model_stands_beside_its_first() -> None:
+    named = Card("style/wash", Kind.GENERATE, "style/2: light wash", "MIT", "x")
+    page = console(80)
+    listing.print_models([*CARDS, named], page)
+    assert "light wash (also style/wash)" in text_of(page)
+    assert text_of(page).count("style/wash") == 1
+
+
 MANY = [Card(f"zoo/net{i}", Kind.RECOGNIZE, "boxes", "BSD", "x", collection="zoo") for i in range(40)]
 
 
