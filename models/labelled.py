@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from models.picture import read_picture as read_file
 from models.picture import resize
-from stream.errors import ModelError, StillError
+from stream.errors import ModelError
 from stream.frame import Picture
-from stream.still import read_still
 
 T = TypeVar("T")
 
@@ -87,10 +87,7 @@ def open_data(where: str, labels: Sequence[str] | None, limit: int) -> Data:
 
 def read_picture(path: Path) -> Picture:
     """Return a picture upright, `[H,W,3] uint8 rgb`, at most LARGEST_PX wide and high. Raises ModelError."""
-    try:
-        picture = read_still(path, (LARGEST_PX, LARGEST_PX))
-    except StillError as error:
-        raise ModelError(f"{path}: expected a picture: {error}") from error
+    picture = read_file(f"{path.parent}: expected pictures", str(path), (LARGEST_PX, LARGEST_PX))
     scale = min(1.0, LARGEST_PX / max(picture.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
     return resize(picture, height, width)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import checkpoint, labelled
+from models import checkpoint, labelled, picture
 from models.labelled import CIFAR_GROUPS, LARGEST_PX, SHIPPED, open_data, read_picture, truths_of
 from stream.errors import ModelError
 from stream.still import read_still
@@ -140,7 +140,7 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
     cut = put(tmp_path / "b.png", (640, 480))
     cut.write_bytes(cut.read_bytes()[:60])
     for path in (tmp_path / "a.png", cut, tmp_path / "gone.png"):
-        with pytest.raises(ModelError, match=f"{path.name}: expected a picture"):
+        with pytest.raises(ModelError, match=f"expected pictures: {path.name}"):
             read_picture(path)
 
 
@@ -158,7 +158,7 @@ def test_a_picture_comes_upright_in_rgb_and_no_larger_than_needed(tmp_path):
 
 def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
     put(tmp_path / "huge.png", (300, 300))
-    monkeypatch.setattr(labelled, "read_still", partial(read_still, max_pixels=300 * 299))
+    monkeypatch.setattr(picture, "read_still", partial(read_still, max_pixels=300 * 299))
     with pytest.raises(ModelError, match="300x300 pixels, more than the limit"):
         read_picture(tmp_path / "huge.png")
 
