@@ -266,6 +266,7 @@ def _judges(names: list[tuple[str, StageKind]]) -> dict[str, Judge]:
 def _load(model: str, kind: StageKind, device: str, threads: int, name: str, min_quality: float) -> LoadedStage:
     """Load a model and the lighter variants of its ladder that are good enough."""
     from models.base import Kind, Target
+    from models.findings import refusal
     from models.ladder import ladder, left_out
     from models.registry import load
     from models.tracking import share_tracker
@@ -273,8 +274,9 @@ def _load(model: str, kind: StageKind, device: str, threads: int, name: str, min
     target = Target(device, threads)
     rungs = ladder(model, Kind(kind.value), device)
     for variant, why in left_out(model, device):
-        is_bad = variant == model  # what would run when nothing is said
-        log.log(logging.WARNING if is_bad else logging.INFO, "%s: %s is not in the ladder: %s", name, variant, why)
+        told = logging.INFO if refusal(variant, device) else logging.DEBUG  # the rest is as it always is
+        told = logging.WARNING if variant == model else told  # what would run when nothing is said
+        log.log(told, "%s: %s is not in the ladder: %s", name, variant, why)
     best = load(rungs[0].name, target, kind=Kind(kind.value))
     lighter = []
     for rung in rungs[1:]:
