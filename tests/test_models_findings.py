@@ -5,7 +5,7 @@ import json
 import pytest
 
 from models import findings
-from models.findings import Finding, finding, identity, is_equivalent, kept_at, refusal, remember
+from models.findings import Finding, finding, identity, is_equivalent, refusal, remember
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +49,8 @@ def test_the_oldest_go_first(monkeypatch):
     ["", "{", "[]", "3", '{"a": {}}', json.dumps({"a": {"name": 1}}), '{"a": {"nonsense": 1}}', "\udcff"],
 )
 def test_a_damaged_file_holds_nothing_and_is_replaced(text, caplog):
-    kept_at().parent.mkdir(parents=True, exist_ok=True)
-    kept_at().write_bytes(text.encode("utf-8", "surrogateescape"))
+    findings.kept_at().parent.mkdir(parents=True, exist_ok=True)
+    findings.kept_at().write_bytes(text.encode("utf-8", "surrogateescape"))
     assert findings.findings() == () and "livelens models check" in caplog.text
     remember([BAD])
     assert refusal("boxes/coco") == "mAP too low"
