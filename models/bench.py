@@ -242,6 +242,8 @@ class _Bench:
             subject.close()
             subject = alive.enter_context(Subject(job))
             loaded = subject.ask("load")
+        if loaded.needs:
+            row.notes.append(f"was given empty results of {', '.join(loaded.needs)}")
         subject.ask("pictures", self._pictures)
         return subject, loaded
 

@@ -42,12 +42,14 @@ class Loaded:
 
     variant        the words it has for itself
     takes_batches  whether it takes several pictures in one call
+    needs          names of stages whose results it is given; here they are empty
     has_converted  a graph was made by way of torch, which the next load will find in the cache
     """
 
     variant: str
     load_ms: float
     takes_batches: bool
+    needs: tuple[str, ...]
     has_converted: bool
 
 
@@ -138,7 +140,8 @@ class Worker:
         took_ms = (time.perf_counter_ns() - started_ns) / 1e6
         variant = str(self._model.variant)
         has_converted = variant.startswith(CONVERTING) and "torch" in sys.modules
-        return Loaded(variant, took_ms, callable(getattr(self._model, "many", None)), has_converted)
+        needs = tuple(getattr(self._model, "needs", ()))
+        return Loaded(variant, took_ms, callable(getattr(self._model, "many", None)), needs, has_converted)
 
     def warm(self, height: int, width: int) -> float:
         """Warm the model and return how many ms that took."""

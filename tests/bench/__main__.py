@@ -1,18 +1,19 @@
 """`make bench`: measure, print, and store under tests/bench/results/.
 
-python -m tests.bench [spine] [schedule] [browser] [--quick]
+python -m tests.bench [spine] [schedule] [browser] [models] [--quick]
 """
 
 import argparse
 from collections.abc import Callable
 
-from tests.bench import browser, schedule, spine
+from tests.bench import browser, models, schedule, spine
 from tests.bench.rows import Row, show, store
 
 SUITES: dict[str, Callable[[bool], list[Row]]] = {
     "spine": spine.measure,
     "schedule": schedule.measure,
     "browser": browser.measure,
+    "models": models.measure_models,
 }
 
 
