@@ -291,3 +291,25 @@ def test_cuda_agrees_with_the_reference(name):
         assert got.labels == expected.labels
     else:
         assert got.classes[0][0] == expected.classes[0][0]
+
+
+def test_closed_runner_gives_its_memory_back():
+    code = (
+        "import ctypes, gc, re, numpy\n"
+        "from models.base import Target\n"
+        "from models.registry import load\n"
+        "def used_mb():\n"
+        "    gc.collect(); ctypes.CDLL(None).malloc_trim(0)\n"
+        "    return int(re.search(r'VmRSS:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024\n"
+        "def opened():\n"
+        "    model = load('style:backend=openvino', Target('cpu', 1))\n"
+        "    model.warm(720, 1280)\n"
+        "    return model\n"
+        "opened().close()\n"  # what stays for good: the library itself
+        "before = used_mb(); model = opened(); open_mb = used_mb() - before\n"
+        "model.close(); left_mb = used_mb() - before\n"
+        "print(open_mb, left_mb)\n"
+        "assert open_mb > 50, open_mb\n"
+        "assert left_mb < open_mb / 2, (open_mb, left_mb)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=110)
