@@ -2,7 +2,8 @@
 
 For each setting `style` and `boxes/coco` run beside each other, as the server's lanes do, and in turn; then one network
 with one request, two requests of one thread each, and OpenVINO's own queue. Settings take turns, so that other programs
-on the machine slow all of them; the table has medians over the rounds.
+on the machine slow all of them; the table has medians over the rounds. What threads that fight for the cores waste is
+the processor time spent, over that of the same work on one thread alone: a number that other programs hardly change.
 """
 
 import argparse
@@ -68,6 +69,13 @@ def in_turn(runs: list[Callable[[], object]], seconds: float) -> list[int]:
     return [count] * len(runs)
 
 
+def cpu_seconds(run: Callable[[], object], seconds: float) -> float:
+    """Return the processor time of one run."""
+    started = time.process_time()
+    (count,) = in_turn([run], seconds)
+    return (time.process_time() - started) / count
+
+
 def share_cores(rounds: int, seconds: float) -> None:
     """Print how many of both are done a second, and what share of the cores that is worth."""
     style2, style1 = runner(STYLE, 2), runner(STYLE, 1)
@@ -83,17 +91,20 @@ def share_cores(rounds: int, seconds: float) -> None:
         "beside, style 2, boxes 1, pinned": lambda: beside(pinned, seconds),
         "beside, style 1, boxes 1, pinned": lambda: beside(split, seconds),
     }
-    alone = [seconds / in_turn([run], seconds)[0] for run in (style2, boxes2)]
     found: dict[str, list[list[int]]] = {name: [] for name in ways}
+    wasted: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
-        alone = [min(t, seconds / in_turn([run], seconds)[0]) for t, run in zip(alone, (style2, boxes2), strict=True)]
+        alone = [cpu_seconds(run, seconds) for run in (style1, boxes1)]
         for name, way in ways.items():
-            found[name].append(way())
-    print(f"alone: style {alone[0] * 1e3:.1f} ms, boxes {alone[1] * 1e3:.1f} ms with 2 threads, the quickest round")
-    print("| setting | style / s | boxes / s | work, in seconds alone a second |\n|---|---|---|---|")
-    for name, counts in found.items():
-        style, boxes = (statistics.median(column) / seconds for column in zip(*counts, strict=True))
-        print(f"| {name} | {style:.1f} | {boxes:.1f} | {style * alone[0] + boxes * alone[1]:.2f} |", flush=True)
+            started = time.process_time()
+            counts = way()
+            spent = time.process_time() - started
+            found[name].append(counts)
+            wasted[name].append(spent / sum(n * cost for n, cost in zip(counts, alone, strict=True)))
+    print("| setting | style / s | boxes / s | processor time over that of one thread alone |\n|---|---|---|---|")
+    for name, rows in found.items():
+        style, boxes = (statistics.median(column) / seconds for column in zip(*rows, strict=True))
+        print(f"| {name} | {style:.1f} | {boxes:.1f} | {statistics.median(wasted[name]):.2f} |", flush=True)
 
 
 def many_at_once(network: Network, rounds: int, seconds: float) -> None:
@@ -119,13 +130,18 @@ def many_at_once(network: Network, rounds: int, seconds: float) -> None:
         "queue of 4, two streams": lambda: queued(4),
     }
     found: dict[str, list[int]] = {name: [] for name in ways}
+    spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
+        alone = cpu_seconds(half[0], seconds)
         for name, way in ways.items():
+            started = time.process_time()
             found[name].append(sum(way()))
+            spent[name].append((time.process_time() - started) / (found[name][-1] * alone))
     base = found["one request, 2 threads"]
     for name, counts in found.items():
         ratio = statistics.median(count / first for count, first in zip(counts, base, strict=True))
-        print(f"| {network.name}: {name} | {statistics.median(counts) / seconds:.1f} | {ratio:.2f} |", flush=True)
+        row = f"{statistics.median(counts) / seconds:.1f} | {ratio:.2f} | {statistics.median(spent[name]):.2f}"
+        print(f"| {network.name}: {name} | {row} |", flush=True)
 
 
 def main() -> None:
@@ -135,7 +151,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="for each setting in each round")
     given = parser.parse_args()
     share_cores(given.rounds, given.seconds)
-    print("| workers | pictures / s | times one request |\n|---|---|---|")
+    print("| workers | pictures / s | times one request | processor time |\n|---|---|---|---|")
     for network in (STYLE, BOXES):
         many_at_once(network, given.rounds, given.seconds)
 
