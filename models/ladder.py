@@ -178,8 +178,8 @@ def _tuned(word: str) -> dict[str, float]:
     """Return the qualities of the scales that a style was tuned for, measured when it was."""
     found: dict[str, float] = {}
     for option in STYLE_QUALITIES:
-        path = stylefile.tuned_path(word, float(option.partition("=")[2]))
-        if path.is_file():
+        path = stylefile.tuned(word, float(option.partition("=")[2]))
+        if path is not None:
             found |= stylefile.read(path).qualities
     return found
 

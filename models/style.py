@@ -228,8 +228,8 @@ def open_style(card: Card, target: Target, values: Values, network: Network, sty
     A style that was tuned for the scale in `values` has other numbers there; a blend never has.
     """
     word = str(style) if style < STYLES else card.name.partition("/")[2]
-    tuned = stylefile.tuned_path(word, values["scale"])
-    if not values["blend"] and tuned.is_file():
+    tuned = stylefile.tuned(word, values["scale"])
+    if not values["blend"] and tuned is not None:
         network, style = network_of(STYLES + 1, tuned), STYLES
     blend = values["blend"] or ((style, 1.0),)
     (_, ((styles,), _)) = network.example

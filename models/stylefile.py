@@ -26,6 +26,7 @@ Row = dict[str, NDArray[np.float32]]
 
 FORMAT = "livelens style 1"
 SUFFIX = ".safetensors"
+SHIPPED = Path(__file__).parent / "weights"  # some built-in styles come with numbers tuned for smaller scales
 BYTES_AT_MOST = 1 << 18  # a style takes 8 kB with its metadata
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 NAME_RULE = "1 to 32 of a-z, 0-9, dash and underscore, the first a letter"
@@ -70,12 +71,18 @@ def path_of(name: str) -> Path:
 
 
 def tuned_path(word: str, scale: float) -> Path:
-    """Return the file of the numbers that style `word` ("12", "mine") has at a scale once tuned; it may not exist."""
+    """Return the file of the numbers that a person has tuned style `word` ("12", "mine") to; it may not exist."""
     return folder() / "tuned" / f"{word}@{scale:g}{SUFFIX}"
 
 
+def tuned(word: str, scale: float) -> Path | None:
+    """Return the file that a style has at a scale: the person's own, else the one that ships; None when neither is."""
+    own, shipped = tuned_path(word, scale), SHIPPED / f"style_{word}@{scale:g}{SUFFIX}"
+    return own if own.is_file() else shipped if word.isdigit() and shipped.is_file() else None
+
+
 def forget_tuned(word: str) -> None:
-    """Delete what was tuned for a style that is another one now."""
+    """Delete what a person has tuned a style to."""
     for path in (folder() / "tuned").glob(f"{word}@*{SUFFIX}"):
         path.unlink(missing_ok=True)
 

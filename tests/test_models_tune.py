@@ -1,5 +1,6 @@
 """Tuning a style for a smaller scale: it comes nearer to the full one, on pictures it did not see, and is then used."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -79,22 +80,43 @@ def keep(word, scale, value):
     stylefile.write(stylefile.tuned_path(word, scale), StyleFile(row, about))
 
 
+def scales(name):
+    return [(rung.name, rung.quality) for rung in ladder(name)]
+
+
 def test_ladder_has_the_quality_that_tuning_measured():
-    keep("0", 0.75, 0.7)
-    assert ladder("style") == (
-        Rung("style", 1.0),
-        Rung("style:scale=0.75", 0.7),
-        Rung("style:scale=0.5", 0.53),
-    )
+    keep("2", 0.75, 0.7)
+    assert scales("style/2") == [("style/2", 1.0), ("style/2:scale=0.75", 0.7), ("style/2:scale=0.5", 0.56)]
     assert ladder("style:blend=0+2")[1].quality == 0.61, "a blend is not tuned"
     keep("19", 0.5, 0.2)
-    assert ladder("style/19") == (Rung("style/19", 1.0),), "better, and still another picture"
+    assert scales("style/19") == [("style/19", 1.0)], "better, and still another picture"
 
 
 def test_lighter_variant_that_became_the_better_one_leaves_no_room_for_the_dearer():
-    keep("0", 0.5, 0.64)
-    assert ladder("style/pastel") == (Rung("style/pastel", 1.0), Rung("style/pastel:scale=0.5", 0.64))
+    keep("2", 0.5, 0.68)
+    assert scales("style/sketch") == [("style/sketch", 1.0), ("style/sketch:scale=0.5", 0.68)]
     assert _falling([Rung("a", 0.5), Rung("b", 0.5), Rung("c", 0.4)]) == (Rung("b", 0.5), Rung("c", 0.4))
+
+
+def test_default_style_ships_tuned_and_a_person_may_tune_it_further():
+    assert [quality for _, quality in scales("style")] == [1.0, 0.71, 0.64]
+    keep("0", 0.5, 0.66)
+    assert ladder("style/0")[2].quality == 0.66
+    stylefile.forget_tuned("0")
+    assert ladder("style/0")[2].quality == 0.64
+
+
+@pytest.mark.parametrize("scale", ["0.75", "0.5"])
+def test_what_ships_is_listed_with_its_checksum_and_is_better_on_a_picture_not_seen(scale, monkeypatch, tmp_path):
+    file = stylefile.SHIPPED / f"style_0@{scale}.safetensors"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert f"{digest}  {file.name}" in (stylefile.SHIPPED / "SHA256SUMS").read_text().splitlines()
+    unseen = [picture("coffee")]
+    full = [load("style/0:scale=1", CPU)(unseen[0])]
+    shipped = compare_paintings([load(f"style/0:scale={scale}", CPU)(unseen[0])], full).value
+    monkeypatch.setattr(stylefile, "SHIPPED", tmp_path)
+    plain = compare_paintings([load(f"style/0:scale={scale}", CPU)(unseen[0])], full).value
+    assert shipped > plain + 0.04
 
 
 def test_what_was_tuned_for_another_style_of_the_name_is_forgotten():
