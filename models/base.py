@@ -13,7 +13,7 @@ class Kind(StrEnum):
     """What a model does to a picture."""
 
     RECOGNIZE = "recognize"  # returns Results
-    GENERATE = "generate"  # returns a new picture of the same size
+    GENERATE = "generate"  # returns a new picture of the same size, or of `enlargement` times its width and height
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ class Model(Protocol):
         ...
 
     def __call__(self, image: Picture) -> Picture | Results:
-        """Apply the model to `[H,W,3] uint8 rgb`; a generator returns the same shape and type."""
+        """Apply the model to `[H,W,3] uint8 rgb`; a generator returns the same type, and the same
+        shape unless it has a whole number `enlargement`: so many times the height and width.
+        """
         ...
 
     def close(self) -> None:

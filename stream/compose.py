@@ -1,5 +1,6 @@
 """The picture people see: the generated picture blended behind people, and findings drawn on top."""
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -60,8 +61,9 @@ class Composer:
             shown: Picture = self._pool.take(picture.shape)
             shown[:] = picture
             picture = shown
+        times = picture.shape[0] // frame.image.shape[0]  # results are in the frame's pixels
         for results in found:
-            self._drawing.draw(picture, results)
+            self._drawing.draw(picture, results if times == 1 else enlarged(results, times))
         return picture
 
     def _people_mask(self, frame: Frame) -> NDArray[np.uint8] | None:
@@ -92,6 +94,14 @@ class Composer:
             return frame.generated
         keep = person_weight(mask)
         return frame.generated if keep == 0 else blend(frame.image, frame.generated, mask, keep, self._pool)
+
+
+def enlarged(results: Results, times: int) -> Results:
+    """Return findings in the pixels of a picture so many times as large; a mask is not drawn and stays as it is."""
+    keypoints = results.keypoints
+    if keypoints is not None:
+        keypoints = keypoints * np.array([times, times, 1], np.float32)
+    return replace(results, boxes=results.boxes * np.float32(times), keypoints=keypoints)
 
 
 def _fill_around(gate: NDArray[np.uint8], box: NDArray[np.float32]) -> None:

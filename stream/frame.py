@@ -31,7 +31,7 @@ class Frame:
     source_size: tuple[int, int]  # (height, width) before fitting to the working size
     trace: Trace
     deadline_ns: int = 0
-    generated: Picture | None = None  # the generation stage's picture; None when none ran
+    generated: Picture | None = None  # the generation stage's picture, perhaps enlarged; None when none ran
     results: dict[str, Results] = field(default_factory=dict)  # stage name -> newest fitting results
     result_age_ns: dict[str, int] = field(default_factory=dict)  # stage name -> age, 0 when from this frame
 

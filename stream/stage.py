@@ -40,6 +40,7 @@ class Stage:
     max_age_ns  how old a reused result may be; 0 for generation and for what must be exact
     threads     how many of the device's threads the model occupies
     background  blend the generated picture in behind people only (needs a stage that gives "mask")
+    enlargement  times as wide and as high as the frame its picture is
     boxes_people  its boxes labelled "person" say where a mask may be believed
     """
 
@@ -52,6 +53,7 @@ class Stage:
     max_age_ns: int = 0
     threads: int = 1
     background: bool = False
+    enlargement: int = 1
     boxes_people: bool = False
     lighter: tuple[Variant, ...] = ()
     cost_name: str = ""
@@ -99,10 +101,11 @@ class Stage:
                     raise ModelError(f"{self.name}: {wrong}")
                 return found
             raise ModelError(f"{self.name}: expected Results, got {type(found).__name__}")
-        if isinstance(found, np.ndarray) and found.shape == image.shape and found.dtype == np.uint8:
+        expected = image.shape[0] * self.enlargement, image.shape[1] * self.enlargement, 3
+        if isinstance(found, np.ndarray) and found.shape == expected and found.dtype == np.uint8:
             return found
         got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
-        raise ModelError(f"{self.name}: expected a uint8 {image.shape} picture, got {got}")
+        raise ModelError(f"{self.name}: expected a uint8 {expected} picture, got {got}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class WarmStage:
             threads=threads,
             needs=frozenset(getattr(model, "needs", ())),
             background=getattr(model, "where", "all") == "background",
+            enlargement=getattr(model, "enlargement", 1),
             boxes_people=card.name.startswith("boxes/"),
             lighter=tuple(
                 Variant(variant_text(rung.model.variant, rung.label), rung.quality, rung.model) for rung in lighter
