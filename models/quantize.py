@@ -112,8 +112,15 @@ def _silent_nncf() -> Iterator[Any]:
             del os.environ["NNCF_CI"]
         else:
             os.environ["NNCF_CI"] = was
+    import rich
+
     nncf.set_log_level(logging.ERROR)
-    yield nncf
+    console = rich.get_console()  # where its bars go, on standard output; the program's own has another
+    was_quiet, console.quiet = console.quiet, True
+    try:
+        yield nncf
+    finally:
+        console.quiet = was_quiet
 
 
 def quantise_linear(module: "nn.Module", name: str) -> None:
