@@ -64,16 +64,9 @@ class Network:
         """Return a digest of the weights and of the source that makes a graph of them."""
         folder = Path(__file__).parent / "networks"
         digest = hashlib.sha256(checkpoint.checksum(self.name).encode() + self.part.encode())
-        for source in (
-            f"{self.name}.py",
-            "layers.py",
-            f"{self.name}_fast.py",
-            "subpixel.py",
-            "graph.py",
-            "rounding.py",
-        ):
-            if (folder / source).is_file():
-                digest.update((folder / source).read_bytes())
+        fast = (f"{self.name}_fast.py", "subpixel.py", "graph.py", "rounding.py") if self.has_fast else ()
+        for source in (f"{self.name}.py", "layers.py", *fast):
+            digest.update((folder / source).read_bytes())
         for file in self.further:
             digest.update(file.read_bytes())
         return digest.hexdigest()

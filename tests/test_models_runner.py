@@ -72,6 +72,16 @@ def test_changed_source_or_weights_give_another_key(monkeypatch):
     assert STYLE.version() != MASK.version()
 
 
+def test_source_of_the_fast_graphs_counts_for_those_that_have_one(monkeypatch):
+    before = MASK.version(), STYLE.version()
+    read = runner.Path.read_bytes
+    monkeypatch.setattr(
+        runner.Path, "read_bytes", lambda path: b"changed" if path.name == "rounding.py" else read(path)
+    )
+    assert MASK.version() == before[0]
+    assert STYLE.version() != before[1]
+
+
 def test_warm_start_imports_no_torch():
     load_graph(MASK)
     code = (
