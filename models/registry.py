@@ -32,6 +32,7 @@ from models import (
 from models.base import Card, Kind, Model, Target
 from models.contract import guarded
 from models.entry import Entry, Values, resolve
+from models.torchvision_weights import DEFAULT, FAMILY, existing, weights_of
 from models.tracking import TRACK, TrackedModel, Tracker, trackable
 from models.user import check_defines, check_exists, find, open_user_model, takes
 from stream.errors import ModelError
@@ -116,6 +117,14 @@ def parse(name: str, kind: Kind | None = None) -> ParsedName:
         _check_kind(entry.card, kind)
         resolve(head, entry.options, dict(parsed.options))
     return parsed
+
+
+def check_there(name: str) -> None:
+    """Raise ModelError when the file of a model's weights is not here. For torchvision's networks it imports torch."""
+    parsed = parse(name)
+    if parsed.attribute is None and parsed.where.startswith(FAMILY):
+        network = parsed.where.removeprefix(FAMILY)
+        existing(network, weights_of(network, dict(parsed.options).get("weights", DEFAULT)))
 
 
 def is_built_in(name: str) -> bool:

@@ -47,7 +47,7 @@ def refuse_foreign(models: Iterable[str], where: str) -> None:
 
 def _check_stream(stream: "StreamConfig") -> None:
     from models.base import Kind
-    from models.registry import lacking, parse
+    from models.registry import check_there, lacking, parse
     from stream.address import parse_source, publish_address
 
     parse_source(stream.source)
@@ -55,6 +55,7 @@ def _check_stream(stream: "StreamConfig") -> None:
         publish_address(stream.publish)
     for name in stream.recognize:
         parse(name, Kind.RECOGNIZE)
+        check_there(name)
     if stream.generate:
         parse(stream.generate, Kind.GENERATE)
         if "mask" in lacking(stream.generate, stream.recognize):

@@ -4,6 +4,8 @@ The random networks are small ones. Batch norms are made to fit the pictures, or
 """
 
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -333,3 +335,12 @@ def test_a_smaller_size_is_scaled_to():
     network = SimpleNamespace(transform=SimpleNamespace(min_size=(800,), max_size=1333))
     _set_size("fcos_resnet50_fpn", network, 320)
     assert (network.transform.min_size, network.transform.max_size) == ((320,), 533)
+
+
+def test_serve_says_that_weights_are_missing_before_anything_starts(empty_home):
+    command = [sys.executable, "-m", "stream", "serve", "test:", "--recognize", "torchvision/resnet18", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert done.stderr.startswith("livelens: error: torchvision/resnet18: its weights are not here")
+    assert "`livelens models pull torchvision/resnet18`" in done.stderr
+    assert done.stderr.count("\n") == 1
