@@ -82,6 +82,7 @@ def serve(pipe: Connection, job: Job, words: str) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _print_into(words)
+    _track_own_resources()
     worker = Worker(job)
     calls: dict[str, Callable[..., Any]] = {
         "pictures": worker.take,
@@ -266,6 +267,19 @@ def _inside(one: object) -> list[object]:
         return []
     slots = (getattr(one, name, None) for name in getattr(type(one), "__slots__", ()) if isinstance(name, str))
     return [*getattr(one, "__dict__", {}).values(), *slots]
+
+
+def _track_own_resources() -> None:
+    """Have what libraries share among processes (torch.compile does) tracked here, not by the other end.
+
+    A worker ends without cleaning up, and the other end's tracker would complain of that on its terminal when it ends.
+    Without these parts of the standard library nothing breaks but that.
+    """
+    from multiprocessing import resource_tracker
+
+    tracker: Any = getattr(resource_tracker, "_resource_tracker", None)
+    if tracker is not None:
+        tracker._fd = tracker._pid = None  # a new one is started when the first resource is made
 
 
 def _print_into(words: str) -> None:

@@ -49,6 +49,12 @@ def test_page_has_every_number_and_every_reason() -> None:
     assert "stopped before its end" in html_page(made_document(made_model() | {"is_complete": False}))
 
 
+def test_every_row_has_a_cell_for_each_head() -> None:
+    page = html_page(made_document())
+    rows = [row.count("<th") + row.count("<td") for row in re.findall(r"<tr.*?</tr>", page) if "class=" in row]
+    assert len(set(rows)) == 1 and len(rows) == 1 + 5, rows
+
+
 def test_page_has_no_script_and_asks_nothing_of_the_network() -> None:
     page = html_page(made_document())
     assert "<script" not in page and "http:" not in page and "https:" not in page and "url(" not in page

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +20,12 @@ import sys, time
 class Slow:
     def __call__(self, image):
         time.sleep(600)
+class Leaky:
+    def __init__(self):
+        from multiprocessing import get_context
+        self.lock = get_context("spawn").Semaphore(1)
+    def __call__(self, image):
+        return image
 class Loud:
     def __call__(self, image):
         print("LOUD", flush=True)
@@ -84,3 +92,19 @@ def test_an_end_by_an_exception_does_not_wait(own: str) -> None:
         raise KeyboardInterrupt
     assert subject._process.exitcode == -signal.SIGKILL
     assert time.monotonic() - started < 60
+
+
+def test_what_a_library_leaves_behind_is_not_told_to_a_person(own: str) -> None:
+    code = f"""
+from models.base import Kind, Target
+from models.bench_process import Subject
+from models.bench_worker import Job
+if __name__ == "__main__":
+    with Subject(Job({own!r} + ":Leaky", Target("cpu", 1), Kind.GENERATE)) as subject:
+        subject.ask("load")
+"""
+    script = Path(own).with_name("script.py")
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
