@@ -111,7 +111,7 @@ def _card(title: str, note: str, inside: str) -> str:
 def _table(model: Mapping[str, Any], rows: Sequence[Row]) -> str:
     has_gpu = any(one["device_peak_bytes"] is not None for _, one in rows)
     heads = [*HEADS, "memory", *(["on GPU"] if has_gpu else []), "weights"]
-    head = "".join(f"<th{'' if name in ('', 'variant', 'quality') else _NUMBER}>{name}</th>" for name in heads)
+    head = "".join(f"<th{'' if name in WORDS else _NUMBER}>{name}</th>" for name in heads)
     body = "".join(_lines(number, one, has_gpu) for number, one in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
