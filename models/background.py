@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.base import Card, Kind, Target
 from models.entry import Entry, Option, Values, described, number, text
-from models.picture import read_picture, resize
+from models.picture import check_picture, read_picture, resize
 from stream.errors import ModelError
 from stream.frame import Picture
 from stream.results import Results
@@ -134,9 +134,15 @@ def _open_blur(card: Card, target: Target, values: Values) -> BlurModel:
     return BlurModel(card, values["radius"])
 
 
-def _open_replace(card: Card, target: Target, values: Values) -> ReplaceModel:
+def _check_replace(values: Values) -> None:
     if (values["image"] is None) == (values["color"] is None):
         raise ModelError(f"{REPLACE}: say either image=beach.jpg or color=#00b140")
+    if values["image"] is not None:
+        check_picture(REPLACE, values["image"])
+
+
+def _open_replace(card: Card, target: Target, values: Values) -> ReplaceModel:
+    _check_replace(values)
     if values["image"] is not None:
         return ReplaceModel(card, read_picture(REPLACE, values["image"], LARGEST_IMAGE))
     return ReplaceModel(card, np.full((1, 1, 3), values["color"], np.uint8))
@@ -159,4 +165,4 @@ def entries() -> tuple[Entry, ...]:
         summary="shows a picture or a colour behind people; needs mask/person",
         options=described(REPLACE_OPTIONS),
     )
-    return Entry(blur, BLUR_OPTIONS, _open_blur), Entry(behind, REPLACE_OPTIONS, _open_replace)
+    return Entry(blur, BLUR_OPTIONS, _open_blur), Entry(behind, REPLACE_OPTIONS, _open_replace, _check_replace)

@@ -228,7 +228,7 @@ OPTIONS = (
 )
 
 
-def _open(card: Card, target: Target, values: Values) -> DiffusionModel:
+def _check(values: Values) -> None:
     if values["model"] is None:
         raise ModelError(f"{NAME}: say which model, as in {NAME}:model=stabilityai/sd-turbo or {NAME}:model=folder")
     if importlib.util.find_spec("diffusers") is None or importlib.util.find_spec("transformers") is None:
@@ -236,6 +236,10 @@ def _open(card: Card, target: Target, values: Values) -> DiffusionModel:
     _check_is_there(values["model"], "model_index.json")
     if values["vae"] is not None:
         _check_is_there(values["vae"], "config.json")
+
+
+def _open(card: Card, target: Target, values: Values) -> DiffusionModel:
+    _check(values)
     import torch
 
     from models.networks.img2img import DTYPES, load
@@ -295,4 +299,4 @@ def entries() -> tuple[Entry, ...]:
         origin="your own network, by way of diffusers",
         options=described(OPTIONS),
     )
-    return (Entry(card, OPTIONS, _open),)
+    return (Entry(card, OPTIONS, _open, _check),)

@@ -32,11 +32,15 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model one can ask for by name. `open` may block for seconds; it raises ModelError."""
+    """A model one can ask for by name. `open` may block for seconds; it raises ModelError.
+
+    check  says what is missing before anything starts, such as a file; raises ModelError. None when nothing can be
+    """
 
     card: Card
     options: tuple[Option, ...]
     open: Callable[[Card, Target, Values], Model]
+    check: Callable[[Values], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,15 @@ import numpy as np
 from stream.errors import ModelError, StillError
 from stream.frame import Picture
 from stream.pool import BufferPool
-from stream.still import read_still
+from stream.still import open_still, read_still
+
+
+def check_picture(who: str, path: str) -> None:
+    """Raise ModelError, which begins with `who`, for a file missing, no picture or too large. Reads its header."""
+    try:
+        open_still(Path(path).expanduser()).reduction(None)
+    except StillError as error:
+        raise ModelError(f"{who}: {error}") from error
 
 
 def read_picture(who: str, path: str, within: tuple[int, int]) -> Picture:

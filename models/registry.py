@@ -120,8 +120,15 @@ def parse(name: str, kind: Kind | None = None) -> ParsedName:
 
 
 def check_there(name: str) -> None:
-    """Raise ModelError when the file of a model's weights is not here. For torchvision's networks it imports torch."""
+    """Raise ModelError when a model's weights, or a file that its options name, are not here or not what they must be.
+
+    Apart from `parse`, since a name is also read where its files need not be: of a recording made elsewhere. For
+    torchvision's networks it imports torch.
+    """
     parsed = parse(name)
+    entry = None if parsed.attribute is not None else _built_in().get(parsed.where)
+    if entry is not None and entry.check is not None:
+        entry.check(resolve(parsed.where, entry.options, dict(parsed.options)))
     if parsed.attribute is None and parsed.where.startswith(FAMILY):
         network = parsed.where.removeprefix(FAMILY)
         existing(network, weights_of(network, dict(parsed.options).get("weights", DEFAULT)))

@@ -58,5 +58,6 @@ def _check_stream(stream: "StreamConfig") -> None:
         check_there(name)
     if stream.generate:
         parse(stream.generate, Kind.GENERATE)
+        check_there(stream.generate)
         if "mask" in lacking(stream.generate, stream.recognize):
             raise ConfigError(f"{stream.generate} keeps people as they are, so it needs --recognize mask/person too")

@@ -127,3 +127,17 @@ def test_background_without_a_mask_is_refused_before_the_start():
     with pytest.raises(ConfigError, match="background/blur keeps people as they are, so it needs --recognize mask/per"):
         check(from_options({"port": 0}, stream))
     check(from_options({"port": 0}, stream | {"recognize": ["mask/person"]}))
+
+
+@pytest.mark.parametrize(
+    ("generate", "message"),
+    [
+        ("style/any:image=gone.jpg", "style/any: gone.jpg: there is no such file"),
+        ("style/any", "say which painting"),
+        ("background/replace:image=README.md", r"README\.md is no picture"),
+        ("diffusion:model=nobody/nothing", "hf download nobody/nothing"),
+    ],
+)
+def test_missing_files_are_told_before_the_start(generate, message):
+    with pytest.raises(ModelError, match=message):
+        check(from_options({"port": 0}, {"source": "test:", "generate": generate, "recognize": ["mask/person"]}))
