@@ -94,8 +94,7 @@ class Student:
     def __init__(self, lesson: Lesson) -> None:
         """Prepare, and start from the nearest built-in style. Takes some seconds. Raises ModelError."""
         _check(lesson)
-        if lesson.threads:
-            torch.set_num_threads(lesson.threads)
+        torch.set_num_threads(lesson.threads or 1)  # 5 s; with two on a machine that others use it took 65
         self._lesson = lesson
         self._rng = np.random.default_rng(lesson.seed)
         self._weights = checkpoint.arrays("style")
