@@ -78,20 +78,20 @@ def test_cup_of_coffee_is_nobody_and_a_low_score_takes_anything(poser):
 
 
 def test_following_looks_closer_and_forgets_when_the_size_changes():
-    small = np.zeros((384, 640, 3), np.uint8)
-    small[200:392, 400:592] = people_of("street")[:184]
+    small = np.zeros((240, 400, 3), np.uint8)
+    small[50:234, 150:342] = people_of("street")[:184]
     following, plain = load("pose/person", CPU), load("pose/person:follow=off", CPU)
     first = following(small).keypoints
     assert np.array_equal(first, plain(small).keypoints)
     later = [following(small).keypoints for _ in range(3)][-1]
     assert later[..., 2].mean() > first[..., 2].mean() + 0.1
-    other = np.ascontiguousarray(small[:380])
+    other = np.ascontiguousarray(small[:236])
     assert np.array_equal(following(other).keypoints, plain(other).keypoints)
 
 
 def test_following_starts_over_when_the_person_is_gone():
-    small = np.zeros((384, 640, 3), np.uint8)
-    small[200:392, 400:592] = people_of("street")[:184]
+    small = np.zeros((240, 400, 3), np.uint8)
+    small[50:234, 150:342] = people_of("street")[:184]
     following = load("pose/person", CPU)
     first = following(small).keypoints
     assert len(following(np.zeros_like(small)).keypoints) == 0
