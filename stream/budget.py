@@ -95,9 +95,12 @@ class Forecast:
         mean, count = _mean_ns(window)
         self._long_count = min(LONG, self._long_count + 1)
         self._long_ns += (cost_ns - self._long_ns) / self._long_count
-        middle = sum(window) / len(window)
-        variance = sum([(one - middle) ** 2 for one in window]) / len(window)
-        if (mean - self._long_ns) ** 2 * count >= SURE * SURE * variance:
+        total, n = sum(window), len(window)
+        spread = (
+            n * sum([one * one for one in window]) - total * total
+        )  # n * n times the variance, exact in whole numbers
+        off = mean - self._long_ns
+        if off * off * count * n * n >= SURE * SURE * spread:
             self._long_ns, self._long_count = mean, count
         return round(self._long_ns)
 

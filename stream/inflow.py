@@ -203,12 +203,18 @@ class Inflow:
         """Have the scheduler's view made anew: a result came, a breaker or a lane changed."""
         self._view = None
 
-    def _make_view(self, frame: Frame, newer: Frame | None = None) -> Waiting:
+    def _make_view(self, frame: Frame, newer: Frame | None = None, alike: tuple[StageView, ...] = ()) -> Waiting:
+        """Return the view of a frame, with that of a newer one behind it; `alike` are the stages of the one before."""
         height, width = frame.image.shape[:2]
         if (height, width) != self._size:
             self._size = (height, width)
             self._rungs.clear()
             self.on_size(height, width)
+        if alike:  # only what may be reused depends on the frame: by the age of its results
+            pairs = zip(self.stages.values(), alike, strict=True)
+            stages = tuple([self._stage_view(state, frame) if had.max_age_ns else had for state, had in pairs])
+        else:
+            stages = tuple([self._stage_view(state, frame) for state in self.stages.values()])
         has_minimum = self.terms.min_fps > 0 and self._served_ns is not None
         return Waiting(
             stream=self.name,
@@ -218,11 +224,11 @@ class Inflow:
             due_ns=frame.deadline_ns if self._due_ns is None else self._due_ns,
             interval_ns=self._interval_ns,
             tail=self.tail,
-            stages=tuple(self._stage_view(state, frame) for state in self.stages.values()),
+            stages=stages,
             share=self.share,
             turn=self._turn,
             urgent_at_ns=(self._served_ns or 0) + NS_PER_S / self.terms.min_fps if has_minimum else math.inf,
-            newer=None if newer is None else self._make_view(newer),
+            newer=None if newer is None else self._make_view(newer, alike=stages),
         )
 
     def _stage_view(self, state: StageState, frame: Frame) -> StageView:

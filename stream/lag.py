@@ -6,7 +6,7 @@ from stream.clock import NS_PER_MS, Clock, ns_to_ms
 from stream.stats import Distribution
 
 SWITCH_INTERVAL_S = 0.001  # threads hand the interpreter over this often: a frame must not wait 5 ms, Python's default
-PROBE_EVERY_NS = 20 * NS_PER_MS  # 50 probes a second see a block of 20 ms or more, and cost nothing
+PROBE_EVERY_NS = 50 * NS_PER_MS  # a block of 50 ms is always seen; each probe wakes the loop
 
 
 def hand_over_often() -> None:

@@ -352,7 +352,7 @@ class Pipeline:
         self.busy.add(completed.finished_ns, cost_ns * job.stage.threads)
         variant = job.stage.ladder[job.rung].name
         error = None if completed.error is None else error_text(completed.error)
-        for stream, members in _by_stream(job.members):
+        for stream, members in _by_stream(job.members) if count > 1 else ((first.stream, job.members),):
             stream.charge(cost_ns * len(members) / count - predicted_ns * len(members))
             if stream.terms.log is not None:
                 seqs = tuple(member.ticket.frame.seq for member in members)

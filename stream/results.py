@@ -72,12 +72,17 @@ class Results:
         if self.boxes.shape != (counts[0], 4) or len(set(counts)) > 1:
             got = f"boxes {list(self.boxes.shape)}, {counts[1]} scores, {counts[2]} class_ids, {counts[3]} labels"
             return f"expected boxes [N,4] with N scores, class_ids and labels, got {got}"
+        if counts[0] and (wrong := self._fault_of_boxes()):
+            return wrong
+        return self._fault_of_mask(height, width) or self._fault_of_rest()
+
+    def _fault_of_boxes(self) -> str:
         if not (np.isfinite(self.boxes).all() and np.isfinite(self.scores).all()):
             return "expected finite boxes and scores, got NaN or infinity"
         backward = (self.boxes[:, 2:] < self.boxes[:, :2]).any(axis=1)
         if backward.any():
             return f"expected boxes x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, got {self.boxes[backward][0].tolist()}"
-        return self._fault_of_mask(height, width) or self._fault_of_rest()
+        return ""
 
     def _fault_of_mask(self, height: int, width: int) -> str:
         mask: object = self.mask
