@@ -1,9 +1,12 @@
 """Fitting pictures to networks."""
 
+import cv2
 import numpy as np
 import pytest
 
 from models.picture import pad_to_multiple, resize
+from stream.pool import BufferPool
+from tests.golden import picture
 
 
 def test_fitting_picture_is_given_back_itself():
@@ -30,3 +33,18 @@ def test_far_shrinking_averages_every_pixel():
 
 def test_mask_keeps_two_dimensions():
     assert resize(np.zeros((256, 256), np.uint8), 90, 160).shape == (90, 160)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (108, 192), (224, 224), (90, 160), (360, 640), (180, 320)])
+def test_quick_shrinking_is_nearly_the_mean_over_areas(size):
+    image = cv2.resize(picture("street"), (640, 360))
+    by_area = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(resize(image, *size).astype(int) - by_area).mean() < 2
+
+
+def test_every_step_of_shrinking_is_made_in_buffers_used_again():
+    pool, image = BufferPool(), np.zeros((720, 1280, 3), np.uint8)
+    for _ in range(5):
+        resize(image, 100, 170, pool)
+    counts = pool.counts()
+    assert counts.misses == 3 and counts.hits == 12  # two halvings and the rest
