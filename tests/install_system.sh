@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install the system programs that the tests drive: a browser, ffmpeg, and the GStreamer RTSP server.
+# Install the system programs that the tests drive: a browser, ffmpeg, the GStreamer RTSP server, a C++ compiler.
 # Uses apt-get where that is possible; elsewhere it lists what to install, and fails. Nothing missing: silent and quick.
 set -euo pipefail
 
@@ -10,6 +10,8 @@ have_chromium() {
     done
     [[ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" || -x /Applications/Chromium.app/Contents/MacOS/Chromium ]]
 }
+
+have_compiler() { command -v g++ >/dev/null || command -v clang++ >/dev/null; } # for torch.compile
 
 have_ffmpeg() { command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null; }
 
@@ -32,6 +34,7 @@ PY
 missing() {
     have_chromium || echo chromium
     have_ffmpeg || echo ffmpeg
+    have_compiler || echo g++
     have_rtsp_server || echo gstreamer-rtsp-server
 }
 
@@ -40,6 +43,7 @@ debian_packages() {
     case "$1" in
         chromium) echo chromium ;;
         ffmpeg) echo ffmpeg ;;
+        g++) echo g++ ;;
         gstreamer-rtsp-server)
             echo python3-gi gir1.2-gst-rtsp-server-1.0 \
                 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
@@ -52,13 +56,13 @@ explain() {
 The tests need programs that are missing here: $*
 Install them, then run make test again.
 
-  Debian, Ubuntu  sudo apt-get install chromium ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 \\
+  Debian, Ubuntu  sudo apt-get install chromium ffmpeg g++ python3-gi gir1.2-gst-rtsp-server-1.0 \\
                     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
                   (Ubuntu: if chromium is only a snap there, Google Chrome's own .deb does as well)
-  Fedora          sudo dnf install chromium ffmpeg-free python3-gobject gstreamer1-rtsp-server \\
+  Fedora          sudo dnf install chromium ffmpeg-free gcc-c++ python3-gobject gstreamer1-rtsp-server \\
                     gstreamer1-plugins-base gstreamer1-plugins-good gstreamer1-plugins-ugly
                   (x264enc is in gstreamer1-plugins-ugly of RPM Fusion)
-  macOS           brew install --cask google-chrome && brew install ffmpeg gstreamer pygobject3
+  macOS           brew install --cask google-chrome && brew install ffmpeg gstreamer pygobject3 (xcode-select --install brings clang++)
 TEXT
     exit 1
 }
