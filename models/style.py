@@ -52,15 +52,19 @@ class Where(StrEnum):
 class StyleModel:
     """Repaints a picture. `where` is for the compose step; the model itself always repaints all of it."""
 
-    def __init__(self, card: Card, runner: Runner, style_weights: NDArray[np.float32], values: Values) -> None:
-        """Keep a loaded network; `style_weights [26]` is a convex mix, `values` are the resolved options."""
+    def __init__(
+        self, card: Card, runner: Runner, style_weights: NDArray[np.float32], values: Values, live: tuple[str, ...] = ()
+    ) -> None:
+        """Keep a loaded network; `style_weights [26]` is a convex mix, `values` are the resolved options.
+
+        `live` are the options that may change while it plays, besides strength.
+        """
         self.card = card
         self.variant = runner.variant
         self.where = Where(values["where"])
         self.style_weights = style_weights
         self.strength: float = values["strength"]  # 0 (the original) .. 1 (the painting)
-        blendable = ("blend",) if "blend" in values and len(style_weights) == STYLES else ()
-        self.live = LiveOptions(card.name, OPTIONS, ("strength", *blendable), values)
+        self.live = LiveOptions(card.name, OPTIONS, ("strength", *live), values)
         self.scale: float = values["scale"]  # of the size the network works at
         self._steady = Steady(values["steady"]) if values["steady"] else None  # None: each painting for itself
         self.batch_key = ""  # of streams whose pictures may run as one batch; "" for none
@@ -79,7 +83,7 @@ class StyleModel:
         """Take new values from the next picture on. Lane thread. Raises ModelError; then nothing has changed."""
         values = self.live.read(options)
         if "blend" in options:
-            self.style_weights = blend_weights(values["blend"])
+            self.style_weights = blend_weights(values["blend"], len(self.style_weights))
         self.strength = values["strength"]
         self.live.set(values)
 
@@ -227,14 +231,15 @@ def open_style(card: Card, target: Target, values: Values, network: Network, sty
 
     A style that was tuned for the scale in `values` has other numbers there; a blend never has.
     """
-    word = str(style) if style < STYLES else card.name.partition("/")[2]
+    is_built_in = style < STYLES  # its blends are of numbers alone, and every variant of it takes the same ones
+    word = str(style) if is_built_in else card.name.partition("/")[2]
     tuned = stylefile.tuned(word, values["scale"])
     if not values["blend"] and tuned is not None:
         network, style = network_of(STYLES + 1, tuned), STYLES
     blend = values["blend"] or ((style, 1.0),)
     (_, ((styles,), _)) = network.example
     runner = open_network(network, target, values)
-    model = StyleModel(card, runner, blend_weights(blend, styles), values)
+    model = StyleModel(card, runner, blend_weights(blend, styles), values, ("blend",) if is_built_in else ())
     # A processor is as busy with one picture; a GPU is not. What is steady follows from its own stream's last painting.
     if target.device != "cpu" and not values["steady"]:
         model.batch_key, model.max_batch = f"{card.name} {sorted(values.items(), key=str)}", BATCH_AT_MOST

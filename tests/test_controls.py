@@ -12,6 +12,7 @@ import pytest
 
 from models.base import Card, Kind, Target
 from models.registry import load
+from models.style import STYLES
 from stream import controls
 from stream.errors import ModelError, ProtocolError
 from stream.stage import Stage, StageState
@@ -200,6 +201,14 @@ def test_style_changes_strength_and_blend_live() -> None:
     with pytest.raises(ModelError, match="blend='99' is not allowed"):
         style.change(strength="0.5", blend="99")
     assert style.describe_live()["strength"]["value"] == "1"
+
+
+def test_a_scale_that_was_tuned_takes_a_blend_live_as_the_full_size_does() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    lighter: Any = load("style:scale=0.5", Target("cpu", 1))
+    assert len(lighter.style_weights) == STYLES + 1, "the default style comes tuned for this scale"
+    lighter.change(blend="12")
+    assert np.array_equal(lighter(image), load("style/12:scale=0.5", Target("cpu", 1))(image))
 
 
 def test_a_model_of_your_own_may_have_live_options(tmp_path: Any) -> None:
