@@ -6,10 +6,13 @@ at a time. The first question starts it; it computes on one thread at the lowest
 
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from types import MappingProxyType
 from typing import Any
 
 from models.accuracy import compare
@@ -52,8 +55,10 @@ class Judge:
         self._process: Any = None  # None before the first question, and after close
         self._pipe: Connection | None = None
 
-    def ask(self, image: Picture, found: Picture | Results) -> Judgement:
-        """Return how near `found` is to what the reference says of `image [H,W,3]`.
+    def ask(
+        self, image: Picture, found: Picture | Results, changed: Mapping[str, str] = MappingProxyType({})
+    ) -> Judgement:
+        """Return how near `found` is to what the reference says of `image [H,W,3]`, with the options `changed` live.
 
         The first time takes seconds: the process starts. Raises ModelError when it fails or does not answer; the
         next question starts anew.
@@ -61,7 +66,7 @@ class Judge:
         wait_s = ANSWER_S if self._process is not None else START_S + ANSWER_S
         try:
             pipe = self._pipe or self._start()
-            pipe.send((image, found))
+            pipe.send((image, found, dict(changed)))
             if not pipe.poll(wait_s):
                 raise ModelError(f"{self._name}: the reference did not answer within {wait_s:.0f} s")
             answer = pipe.recv()
@@ -101,11 +106,15 @@ def serve(pipe: Connection, name: str, kind: Kind) -> None:
     with suppress(OSError, AttributeError):  # not everywhere
         os.nice(NICENESS)
     model: Any = None
+    applied: Mapping[str, str] = {}
     with suppress(EOFError, OSError):
         while True:
-            image, found = pipe.recv()
+            image, found, changed = pipe.recv()
             try:
                 model = model or load(judged_by(name), Target("cpu", 1), kind)
+                if changed != applied:
+                    guarded(f"{name}: change()", partial(model.change, **changed))
+                    applied = changed
                 pipe.send(judge(image, found, guarded(name, model, image)))
             except ModelError as error:
                 pipe.send(str(error))

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
@@ -245,7 +245,8 @@ class LiveStream:
             raise ProtocolError(f"{stage} is taking another change; try again in a moment", 503)
         self._changing.add(stage)
         try:
-            return await controls.change(self.device, state, given)
+            with self.shadow.changing(stage, given) if self.shadow else nullcontext():
+                return await controls.change(self.device, state, given)
         finally:
             self._changing.discard(stage)
 

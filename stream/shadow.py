@@ -7,7 +7,8 @@ the device has a thread to spare by the pipeline's own account, and seldom once 
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,8 +41,11 @@ class Judgement(Protocol):
 class Judge(Protocol):
     """The reference of one stage. `ask` and `close` block; one caller at a time."""
 
-    def ask(self, image: Any, found: Any) -> Judgement:
-        """Return how near `found` is to the reference's answer to `image`. Raises ModelError."""
+    def ask(self, image: Any, found: Any, changed: Mapping[str, str]) -> Judgement:
+        """Return how near `found` is to the reference's answer to `image`, with the options `changed` live.
+
+        Raises ModelError.
+        """
         ...
 
     def close(self) -> None: ...
@@ -66,6 +70,7 @@ class _Sample:
     variant: str
     image: Any
     found: Any
+    changed: Mapping[str, str]  # options that a person had changed by then
 
 
 class Shadow:
@@ -94,13 +99,27 @@ class Shadow:
         self._clock = clock
         self._is_busy = is_busy
         self._lost = lost
+        self._changed: dict[str, dict[str, str]] = {}  # options changed while it plays, by stage
+        self._changing: set[str] = set()  # stages whose results may be from before a change or after it
         self._wanted = ""  # the stage whose next result is looked at; "" when none is
         self._sample: asyncio.Future[_Sample] | None = None  # None while none is wanted
 
     def offer(self, stage: str, variant: str, frame: Frame, found: object) -> None:
         """Take a stage's result, when it is wanted. Called for every result, so it does nothing else."""
-        if stage == self._wanted and self._sample is not None and not self._sample.done():
-            self._sample.set_result(_Sample(variant, frame.image, found))
+        if stage != self._wanted or stage in self._changing:
+            return
+        if self._sample is not None and not self._sample.done():
+            self._sample.set_result(_Sample(variant, frame.image, found, self._changed.get(stage, {})))
+
+    @contextmanager
+    def changing(self, stage: str, given: Mapping[str, str]) -> Iterator[None]:
+        """Have the reference take new values of options too, unless the change within raises."""
+        self._changing.add(stage)
+        try:
+            yield
+            self._changed[stage] = {**self._changed.get(stage, {}), **given}
+        finally:
+            self._changing.discard(stage)
 
     async def run(self) -> None:
         """Check one stage after the other until cancelled."""
@@ -134,7 +153,7 @@ class Shadow:
 
     async def _judge(self, stage: str, sample: _Sample) -> None:
         before, drift, judge = self._lost(), self.drifts[stage], self._judges[stage]
-        completed = await run_aside(self._clock, lambda: judge.ask(sample.image, sample.found))
+        completed = await run_aside(self._clock, lambda: judge.ask(sample.image, sample.found, sample.changed))
         if completed.error is not None:
             if drift.problem is None:
                 log.warning("%s: %s cannot be checked: %s", self._stream, stage, completed.error)

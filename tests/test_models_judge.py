@@ -62,3 +62,13 @@ def test_a_process_that_does_not_answer_is_given_up(monkeypatch):
     with pytest.raises(ModelError, match="did not answer within 0 s"):
         one.ask(PICTURE, Results(mask=np.zeros(PICTURE.shape[:2], np.uint8)))
     assert one._process is None
+
+
+@pytest.mark.slow
+def test_the_reference_runs_with_the_options_that_were_changed_live():
+    one = Judge("style", Kind.GENERATE)
+    try:
+        assert one.ask(PICTURE, PICTURE).below, "a photograph is no painting"
+        assert one.ask(PICTURE, PICTURE, {"strength": "0"}).below == "", "and is all that strength 0 gives"
+    finally:
+        one.close()

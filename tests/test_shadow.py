@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from models.judge import Judgement
 from stream import shadow as module
 from stream.clock import NS_PER_S, Clock, VirtualClock
 from stream.device import Completed
-from stream.errors import ModelError
+from stream.errors import ModelError, ProtocolError
 from stream.pipeline import Pipeline
 from stream.shadow import SELDOM, Shadow, frames_lost, why_busy
 from stream.stage import Stage, Variant
@@ -29,12 +30,14 @@ class ScriptedJudge:
 
     def __init__(self, *answers: Judgement | Exception, before: Callable[[], None] = lambda: None) -> None:
         self.asked: list[tuple[Any, Any]] = []
+        self.changed: list[dict[str, str]] = []
         self.threads: set[str] = set()
         self.is_closed = False
         self._answers = answers or (Judgement("PSNR", 50.0, "dB", ""),)
         self._before = before
 
-    def ask(self, image: Any, found: Any) -> Judgement:
+    def ask(self, image: Any, found: Any, changed: Mapping[str, str]) -> Judgement:
+        self.changed.append(dict(changed))
         self.threads.add(threading.current_thread().name)
         self._before()
         self.asked.append((image, found))
@@ -270,6 +273,51 @@ async def test_a_live_stream_shows_its_drift_and_ends_its_judge() -> None:
     checking.cancel()
     await stand.stream.stop()
     assert judge.is_closed
+
+
+class Brighter:
+    """Adds a level that may change while it plays."""
+
+    live_options = frozenset({"level"})
+    level = 1
+
+    def __call__(self, image: Any) -> Any:
+        return np.asarray(image) + self.level
+
+    def change(self, level: str) -> None:
+        if level == "no":
+            raise ModelError("level: expected a number")
+        self.level = int(level)
+
+
+async def test_the_reference_takes_what_was_changed_while_it_plays() -> None:
+    judge = ScriptedJudge()
+    loaded = Loaded("style", StageKind.GENERATE, Brighter())
+    stand = await Stand(loaded, judges={"style": judge}, shadow_ns=1_000_000).open()
+    stand.pipeline.capacity = 64  # so that the machine is never too busy for it
+    checking = asyncio.create_task(stand.stream.check_in_spare_time())
+    await stand.stream.change("style", {"level": 7})
+    with pytest.raises(ProtocolError, match="expected a number"):
+        await stand.stream.change("style", {"level": "no"})
+    async with asyncio.timeout(20):
+        while not judge.asked:
+            await stand.show(1)
+    image, found = judge.asked[0]
+    assert (found == image + 7).all() and judge.changed[0] == {"level": "7"}
+    checking.cancel()
+    await stand.stream.stop()
+
+
+def test_a_result_that_may_be_from_before_a_change_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    shadow = Rig(monkeypatch, style=ScriptedJudge()).shadow
+    frame: Any = SimpleNamespace(image="picture")
+    shadow._wanted, shadow._sample = "style", SimpleNamespace(done=lambda: False, set_result=taken.append)  # type: ignore[assignment]
+    with shadow.changing("style", {"strength": "0"}):
+        shadow.offer("style", "v", frame, "old or new")
+    assert not taken
+    shadow.offer("style", "v", frame, "new")
+    assert taken[0].found == "new" and taken[0].changed == {"strength": "0"}
 
 
 async def test_without_it_nothing_is_judged_and_the_status_says_so() -> None:
