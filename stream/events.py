@@ -1,6 +1,7 @@
 """Server-sent events: what is known of each frame, for programs without WebRTC (WHATWG HTML, section 9.2)."""
 
 import asyncio
+import contextlib
 
 from aiohttp import web
 
@@ -55,8 +56,9 @@ class EventStreams:
         broadcast.add_listener(listener)
         try:
             response = web.StreamResponse(headers=HEADERS)
-            await response.prepare(request)
-            await _pump(response, listener)
+            with contextlib.suppress(ConnectionResetError):  # the program went away, which is how most end
+                await response.prepare(request)
+                await _pump(response, listener)
         finally:
             broadcast.remove_listener(listener)
             self._count -= 1

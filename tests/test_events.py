@@ -4,6 +4,9 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+from aiohttp import ClientConnectionResetError, web
+
 from stream.events import MAX_LISTENERS
 from tests.test_server import Site, site
 
@@ -40,6 +43,21 @@ async def test_a_program_that_leaves_is_forgotten(site: Site) -> None:
     async with asyncio.timeout(20):
         while stream.broadcast._listeners:
             await asyncio.sleep(0.01)
+
+
+async def test_writing_to_a_program_that_went_away_is_no_error(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # aiohttp's test server cancels the handler of a lost connection; a real one lets it find out by writing.
+    async def gone(*_: object) -> None:
+        raise ClientConnectionResetError("Cannot write to closing transport")
+
+    stream = await site.add()
+    monkeypatch.setattr(web.StreamResponse, "write", gone)
+    async with asyncio.timeout(20), site.client.get("/api/streams/s/events") as response:
+        await response.read()
+    assert stream.broadcast is not None and not stream.broadcast._listeners
+    assert [line for line in caplog.messages if "Error handling" in line] == []
 
 
 async def test_programs_are_limited_and_unknown_streams_told(site: Site) -> None:
