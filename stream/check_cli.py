@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -163,20 +164,18 @@ def print_findings(found: Sequence["Finding"], console: Console | None = None) -
     """Print which variants were checked on this machine, and which of them no ladder takes."""
     console = console or Console(highlight=False)
     console.print(Text.assemble(("Variants", "bold"), ("  (livelens models check NAME)", "dim")))
-    lines = [
-        "One that runs the same network another way must reach its floors; a lighter one, made for busy moments,",
-        "changes the answer on purpose and carries a measured quality. Checked on this machine:",
-    ]
-    for line in lines:
-        console.print(Text(f"  {line}", "dim"))
+    rule = (
+        "One that runs the same network another way must reach its floors; a lighter one, made for busy moments, "
+        "changes the answer on purpose and carries a measured quality. Checked on this machine:"
+    )
+    console.print(Padding(Text(rule, "dim"), (0, 0, 0, 2)))
     for one in found or ():
         is_good = not one.reason
         verdict = (
             f"quality {one.quality:.2f}, {one.speed:.2f} times as fast" if is_good else f"in no ladder: {one.reason}"
         )
-        console.print(
-            Text.assemble(("  ✓ " if is_good else "  ✗ ", "green" if is_good else "red"), f"{one.name}: {verdict}")
-        )
+        sign = ("✓ ", "green") if is_good else ("✗ ", "red")
+        console.print(Padding(Text.assemble(sign, f"{one.name}: {verdict}"), (0, 0, 0, 2)))
     if not found:
         console.print(Text("  none yet", "dim"))
 

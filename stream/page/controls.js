@@ -113,7 +113,7 @@ function showValue(form, stage, option) {
   setText(label, option.name);
   setAttribute(input, "title", [option.meaning, option.allowed].filter(Boolean).join(": "));
   setAttribute(input, "aria-label", `${option.name} of ${stage.name}`);
-  if (input.type === "text") setAttribute(input, "placeholder", option.allowed ?? "");
+  if (input.type === "text") setAttribute(input, "placeholder", (option.allowed ?? "").split(",")[0]); // all of it is in the title
   if (form.dataset.held !== "yes") setValue(form, option.value ?? "");
 }
 

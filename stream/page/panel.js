@@ -114,8 +114,15 @@ export function showAccount(stream, history) {
       tone: "plain",
     },
   ]);
-  showCounts("causes", Object.entries(stream.causes ?? {}), causeWords, history);
+  showCounts("causes", causesSince(stream.causes ?? {}, warming), causeWords, history);
   showCounts("drops", dropped, dropWords, history, "dropped");
+}
+
+// Each frame that came while the models were warming up is counted as one that they held up, and is not told here.
+function causesSince(causes, warming) {
+  return Object.entries(causes)
+    .map(([cause, amount]) => [cause, cause === "model" ? Math.max(0, amount - warming) : amount])
+    .filter(([, amount]) => amount > 0);
 }
 
 function drawAccountBar(parts, captured) {

@@ -5,7 +5,7 @@ const DROP_WORDS = {
   superseded: "replaced by a newer frame",
   no_time: "could not finish in time",
   encoder_busy: "the encoder was still busy",
-  warming: "models were warming up",
+  warming: "models were warming up, not counted",
   refused: "the stream was refused",
   out_of_order: "came after a newer one",
   model_error: "a model failed on it",

@@ -108,6 +108,20 @@ def test_fps_in_the_browser_is_what_is_sent(tab: Tab, stub: PageStub) -> None:
     assert 20 <= tab.page.evaluate("livelens.fps") <= 40  # the stub sends 30; a shared machine may stutter
 
 
+def test_what_came_before_the_models_were_warm_is_blamed_on_nobody(tab: Tab, stub: PageStub) -> None:
+    tab.page.goto(stub.url)
+    held = tab.page.evaluate(
+        """async () => {
+          const { showAccount } = await import("/page/panel.js");
+          const drops = { warming: 40, superseded: 5 };
+          const frames = { captured: 100, shown: 55, on_time: 55, late: 0, in_flight: 0, dropped: drops };
+          showAccount({ frames, causes: { model: 45, encode: 2 } }, { rateOf: () => 0 });
+          return document.getElementById("causes").innerText;
+        }"""
+    )
+    assert held.split() == ["models", "take", "too", "long", "5", "drawing", "or", "encoding", "is", "slow", "2"]
+
+
 def test_panel_shows_numbers_drops_and_stages(tab: Tab, stub: PageStub) -> None:
     stub.scenario = "overloaded"
     tab.page.goto(stub.url)
