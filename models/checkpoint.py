@@ -8,6 +8,7 @@ the size where the publisher's own numbers are 8-bit.
 """
 
 import hashlib
+import warnings
 import zipfile
 from collections.abc import Mapping
 from functools import cache
@@ -106,7 +107,9 @@ def _unpickled(file: Path) -> Any:
     """Read a pickle of torch with its restricted reader: anything but plain tensors and containers raises."""
     import torch
 
-    return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None)
+    with warnings.catch_warnings():  # torch tells of an odd pickle besides refusing it; one line is enough
+        warnings.simplefilter("ignore")
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None)
 
 
 def _only_tensors(found: Any, file: Path) -> "dict[str, Tensor]":

@@ -179,6 +179,11 @@ def test_page_draws_itself_without_a_complaint_and_fits_a_phone(name: str, look:
     assert tab.complaints == []
     assert len([url for url in tab.requests if not url.startswith("data:")]) == 1, "only the page itself"
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= 390
+    gaps = tab.page.evaluate("""() => [...document.querySelectorAll(".axis")].map((axis) => {
+      const at = [...axis.children].map((one) => one.getBoundingClientRect()).sort((a, b) => a.left - b.left);
+      return Math.min(...at.slice(1).map((one, i) => one.left - at[i].right), 1e3);
+    })""")
+    assert all(gap > 0 for gap in gaps), "numbers on an axis do not touch"
 
 
 @pytest.mark.browser
