@@ -6,6 +6,7 @@ Nothing is downloaded here. A file that is not there is an error that names the 
 import hashlib
 import re
 import threading
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,9 @@ def _read(file: Path) -> "Mapping[str, Tensor]":
             from safetensors.torch import load_file
 
             return dict(load_file(file))
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch tells of an odd pickle besides refusing it; one line is enough
+            warnings.simplefilter("ignore")
+            found = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ModelError(
             f"{file} holds more than numbers, or is no file of weights: it is not read; save the network's state_dict()"

@@ -1,6 +1,7 @@
 """Weights are read only when they are the ones that were committed, and fit."""
 
 import hashlib
+import pickle
 
 import pytest
 import torch
@@ -199,3 +200,11 @@ def test_own_file_that_is_not_there_is_told(tmp_path):
 def test_own_tensors_that_do_not_fit_are_named(state):
     with pytest.raises(ModelError, match=r"mine lack bias"):
         checkpoint.put_into(nn.Linear(3, 2), {"weight": state["weight"]}, "mine")
+
+
+def test_a_plain_pickle_is_refused_without_a_warning_beside_it(tmp_path, recwarn):
+    file = tmp_path / "odd.pth"
+    file.write_bytes(pickle.dumps(print, protocol=4))
+    with pytest.raises(ModelError, match="would run code"):
+        checkpoint.load_file(file)
+    assert not recwarn.list
