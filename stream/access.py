@@ -69,7 +69,7 @@ class Access:
         """Anything but reading takes a page of ours, or of a site that was allowed."""
         origin = request.headers.get(hdrs.ORIGIN)
         is_reading = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
-        is_known = not origin or urlsplit(origin).netloc == request.host or origin in self._origins
+        is_known = not origin or _netloc(origin) == request.host or origin in self._origins
         if not is_known and (is_preflight or not is_reading):
             raise ProtocolError("requests from other sites' pages are not allowed; see --allow-origin", 403)
 
@@ -77,11 +77,27 @@ class Access:
         if self._token is None or request.path in OPEN_PATHS or request.path.startswith("/page/"):
             return
         scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        is_right = hmac.compare_digest(given.strip().encode(), self._token.encode())  # in constant time
+        is_right = hmac.compare_digest(_bytes(given.strip()), _bytes(self._token))  # in constant time
         if scheme.lower() != "bearer" or not is_right:
             raise ProtocolError("this server asks for its token: Authorization: Bearer TOKEN", 401)
 
 
 def _host_name(host: str) -> str:
     """Return the name in a Host header, without its port and brackets."""
-    return urlsplit(f"//{host}").hostname or ""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # a bracket too few, which is nobody's name
+        return ""
+
+
+def _netloc(origin: str) -> str | None:
+    """Return the host and port of an Origin header; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _bytes(text: str) -> bytes:
+    """Return a header's text as it came: aiohttp keeps what is no UTF-8 as lone surrogates."""
+    return text.encode("utf-8", "surrogateescape")

@@ -1,5 +1,6 @@
 """Who may ask: tokens, other sites' pages, and names that are not this machine's."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -104,3 +105,23 @@ async def test_a_page_of_another_site_may_not(guarded: Site, origin: str) -> Non
     assert posted.status == 403
     read = await guarded.client.get("/api/streams", headers={"Origin": origin, **bearer()})
     assert "Access-Control-Allow-Origin" not in read.headers  # the browser keeps the answer from that page
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Host: localhost\r\nAuthorization: Bearer \xff\xfe", b"401"),
+        (b"Host: [::1", b"403"),
+        (b"Host: localhost\r\nOrigin: http://[\r\nContent-Length: 0", b"403"),
+    ],
+)
+async def test_headers_that_make_no_sense_are_refused_and_no_error_of_the_server(
+    guarded: Site, header: bytes, status: bytes
+) -> None:
+    method = b"POST" if b"Origin" in header else b"GET"
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", guarded.client.port)
+        writer.write(method + b" /whep/s HTTP/1.1\r\nConnection: close\r\n" + header + b"\r\n\r\n")
+        line = await reader.readline()
+        writer.close()
+    assert line.split()[1] == status
