@@ -96,7 +96,7 @@ class Publishing:
             await connection.setLocalDescription(await connection.createOffer())
             answer, place = await _post(http, self._address, connection.localDescription.sdp)
             try:
-                await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+                await _take_answer(connection, answer)
                 feed = track.feed = broadcast.make_feed(negotiated_codec(answer))
                 on_keyframe_request(transceiver.sender, lambda: broadcast.request_keyframe(feed.codec))
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -159,10 +159,26 @@ async def _post(http: aiohttp.ClientSession, address: str, offer: str) -> tuple[
             if response.status == 307 and "Location" in response.headers:
                 address = urljoin(address, response.headers["Location"])
                 continue
-            text = (await response.content.read(ANSWER_LIMIT_BYTES)).decode("utf-8", "replace")
+            text = await _read_answer(response)
             if response.status != 201:
                 said = " ".join(text.split())[:200]
                 raise ProtocolError(f"the other side answered {response.status}: {said}", response.status)
             place = response.headers.get("Location")
             return text, urljoin(address, place) if place else None
     raise ProtocolError(f"more than {MAX_REDIRECTS} redirects", 508)
+
+
+async def _read_answer(response: aiohttp.ClientResponse) -> str:
+    """Return the body, of what is too long the beginning; one read gives only what has come so far."""
+    body = bytearray()
+    while len(body) < ANSWER_LIMIT_BYTES and (part := await response.content.read(ANSWER_LIMIT_BYTES - len(body))):
+        body += part
+    return body.decode("utf-8", "replace")
+
+
+async def _take_answer(connection: RTCPeerConnection, answer: str) -> None:
+    """Set the answer. Raises ProtocolError 502 when it cannot be used."""
+    try:
+        await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    except Exception as error:  # aiortc lets whatever its regular code raises through
+        raise ProtocolError(f"the other side's answer cannot be used: {error}", 502) from error

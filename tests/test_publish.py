@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from stream.address import publish_address
-from stream.errors import ConfigError
-from stream.publish import Publishing, PublishState
+from stream.errors import ConfigError, ProtocolError
+from stream.offer import new_connection
+from stream.publish import Publishing, PublishState, _post, _take_answer
 from tests.server import Served, serve
 from tests.test_server import Site
 
@@ -114,6 +116,32 @@ async def test_an_endpoint_that_says_no_is_named_and_tried_again(site: Site, ans
     assert not task.done()
     await ended(task)
     await endpoint.server.close()
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_whole() -> None:
+    async def in_pieces(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=201)
+        await response.prepare(request)
+        for part in (b"v=0\r\n", b"s=-\r\n", b"t=0 0\r\n"):
+            await response.write(part)
+            await asyncio.sleep(0.05)
+        return response
+
+    app = web.Application()
+    app.router.add_post("/whip", in_pieces)
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        assert await _post(http, str(server.make_url("/whip")), "v=0") == ("v=0\r\ns=-\r\nt=0 0\r\n", None)
+
+
+async def test_an_answer_that_cannot_be_used_is_an_error_of_the_other_side() -> None:
+    connection = new_connection()
+    try:
+        with pytest.raises(
+            ProtocolError, match="cannot be used"
+        ):  # no offer was made: aiortc raises an error of its own
+            await _take_answer(connection, "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n")
+    finally:
+        await connection.close()
 
 
 async def test_an_endpoint_that_is_not_there_is_tried_again(site: Site) -> None:
