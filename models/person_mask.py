@@ -35,7 +35,7 @@ class PersonMaskModel:
 
     def __call__(self, image: Picture) -> Results:
         """Return the mask, 255 where a person is."""
-        (mask,) = self._runner(resize(image, SIZE_PX, SIZE_PX)[None])
+        (mask,) = self._runner(resize(image, SIZE_PX, SIZE_PX, self._pool)[None])
         height, width = image.shape[:2]
         return Results(mask=resize(mask[0, :, :, 0], height, width, self._pool))
 

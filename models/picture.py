@@ -10,6 +10,7 @@ from stream.frame import Picture
 from stream.pool import BufferPool
 from stream.still import open_still, read_still
 
+SMOOTH_FROM, SMOOTH_PX = 1.5, 0.7  # times smaller: an axis is smoothed first, or thin things come and go
 BILINEAR_TO = 2.6  # times smaller: beyond it bilinear would skip more than half of the pixels on one axis
 
 
@@ -50,19 +51,27 @@ def pad_to_multiple(image: Picture, multiple: int, least: int, pool: BufferPool 
 
 
 def resize(image: Picture, height: int, width: int, pool: BufferPool | None = None) -> Picture:
-    """Resize a picture, or a `[H,W] uint8` mask: halved as often as it goes, then bilinear.
+    """Resize a picture, or a `[H,W] uint8` mask: halved as often as it goes, then bilinear behind a slight blur.
 
-    Halving takes the mean of four pixels and is quick; OpenCV's general way by area takes nine times as long (1.03
-    against 0.11 ms from 640x360 to 256x256, one thread). It is left for what bilinear would skip too much of.
+    Halving takes the mean of four pixels and is quick; OpenCV's general way by area takes five times as long (1.08
+    against 0.22 ms from 640x360 to 256x256, one thread). It is left for what bilinear would skip too much of.
     The result is made in a buffer of `pool` when there is one; it is the image itself when the size is the same.
     """
     if image.shape[:2] == (height, width):
         return image
     while image.shape[0] > 2 * height > 1 and image.shape[1] > 2 * width > 1:
         image = _resized(image, image.shape[0] // 2, image.shape[1] // 2, cv2.INTER_AREA, pool)
+    rows, columns = (
+        3 if have > SMOOTH_FROM * want else 1 for have, want in zip(image.shape, (height, width), strict=False)
+    )
     is_half = image.shape[:2] == (2 * height, 2 * width)
     is_far = height * BILINEAR_TO < image.shape[0] or width * BILINEAR_TO < image.shape[1]
-    return _resized(image, height, width, cv2.INTER_AREA if is_half or is_far else cv2.INTER_LINEAR, pool)
+    if is_half or is_far:
+        return _resized(image, height, width, cv2.INTER_AREA, pool)
+    if max(rows, columns) > 1:
+        into = None if pool is None else pool.take(image.shape)
+        image = np.asarray(cv2.GaussianBlur(image, (columns, rows), SMOOTH_PX, dst=into), np.uint8)
+    return _resized(image, height, width, cv2.INTER_LINEAR, pool)
 
 
 def _resized(image: Picture, height: int, width: int, how: int, pool: BufferPool | None) -> Picture:

@@ -47,4 +47,4 @@ def test_every_step_of_shrinking_is_made_in_buffers_used_again():
     for _ in range(5):
         resize(image, 100, 170, pool)
     counts = pool.counts()
-    assert counts.misses == 3 and counts.hits == 12  # two halvings and the rest
+    assert counts.misses == 4 and counts.hits == 16  # two halvings, the blur and the rest
