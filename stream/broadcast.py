@@ -268,7 +268,7 @@ class Broadcast:
         if self._listeners:
             rtp_ts = next((packet.pts for some in packets.values() for packet in some), None)
             text = frame_message(frame, rtp_ts)
-            for listener in self._listeners:
+            for listener in tuple(self._listeners):  # one may leave while it is told
                 listener.offer(text)
 
     def _sent(self, frame: Frame) -> None:

@@ -29,10 +29,11 @@ class ViewerChannel:
 
     def __init__(self, stream: str, clock: Clock, on_shown: Shown, on_closed: Callable[[], None]) -> None:
         self.malformed = 0
-        self.close = on_closed  # to be called when the viewer has gone
         self._stream = stream
         self._clock = clock
         self._on_shown = on_shown
+        self._on_closed = on_closed
+        self._is_closed = False
         self._backlog = Backlog()
         self._channel: RTCDataChannel | None = None  # None until the viewer's is open
         self._origin: int | None = None  # what the transport adds to RTP timestamps; None until the first packet left
@@ -53,6 +54,12 @@ class ViewerChannel:
             self._channel = channel
             channel.on("message", self._received)
             self._pour()
+
+    def close(self) -> None:
+        """Take note that the viewer has gone; what it may still say counts no more. Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._on_closed()
 
     def found_origin(self, origin: int) -> None:
         """Say by how much the transport's RTP timestamps are ahead of the stream's."""
@@ -76,7 +83,8 @@ class ViewerChannel:
         self._backlog.pour(self._has_room, self._channel.send)
 
     def _has_room(self) -> bool:
-        return self._channel is not None and self._channel.bufferedAmount < BUFFERED_AT_MOST_BYTES
+        channel = self._channel
+        return channel is not None and channel.readyState == "open" and channel.bufferedAmount < BUFFERED_AT_MOST_BYTES
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._channel is not None and self._channel.readyState == "open":
@@ -84,7 +92,7 @@ class ViewerChannel:
 
     def _received(self, data: object) -> None:
         """Take a viewer's message; what makes no sense is counted, and nothing else happens."""
-        if self.malformed >= MALFORMED_AT_MOST:
+        if self._is_closed or self.malformed >= MALFORMED_AT_MOST:
             return
         try:
             self._handle(_read(data))

@@ -125,10 +125,12 @@ class _Decoding:
         packet.pts = packet.dts = frame.timestamp
         packet.time_base = RTP_CLOCK
         self._arrived_ns[frame.timestamp] = frame.arrived_ns
+        while len(self._arrived_ns) > FRAMES_BOUND:  # of frames that never gave a picture
+            del self._arrived_ns[next(iter(self._arrived_ns))]
         try:
             pictures = self._decoder.decode(packet)
-        except FFmpegError as error:
-            self._attempt.decode_failed(error.strerror or "no reason given")
+        except (FFmpegError, ValueError, MemoryError) as error:
+            self._attempt.decode_failed(getattr(error, "strerror", None) or str(error) or "no reason given")
             self._publication.ask_keyframe()
             return
         for picture in pictures:

@@ -141,3 +141,24 @@ def test_a_viewer_that_only_talks_nonsense_is_no_longer_read() -> None:
     rig.channel.receive('{"type":"ping","t":1}')
     assert rig.viewer.malformed == MALFORMED_AT_MOST
     assert len(rig.channel.sent) == 1
+
+
+def test_what_a_viewer_says_after_it_has_gone_counts_no_more() -> None:
+    gone: list[int] = []
+    rig = Rig()
+    rig.viewer = ViewerChannel(
+        "s", rig.clock, lambda seq, at_ns: rig.shown.append((seq, at_ns)), lambda: gone.append(1)
+    )
+    rig.viewer.listen(rig.connection)  # type: ignore[arg-type]
+    rig.opened()
+    for _ in range(2):
+        rig.viewer.close()
+    rig.channel.receive('{"type":"shown","frames":[[7,12.5]]}')
+    assert (gone, rig.shown) == ([1], [])
+
+
+def test_a_channel_that_closes_takes_nothing_more() -> None:
+    rig = Rig().opened()
+    rig.channel.readyState = "closing"
+    rig.viewer.offer("{}")
+    assert len(rig.channel.sent) == 1

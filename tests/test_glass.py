@@ -1,7 +1,7 @@
 """What viewers report of their screens, made into what a deadline loses."""
 
 from stream.clock import NS_PER_MS
-from stream.glass import LEAST_SAMPLES, MOST_NS, REMEMBERED, Glass
+from stream.glass import LEAST_SAMPLES, MOST_NS, REMEMBERED, SILENT_NS, Glass
 
 MS = NS_PER_MS
 
@@ -30,7 +30,7 @@ def test_a_viewer_is_believed_after_some_reports_and_forgotten_when_it_leaves() 
     glass = Glass(150 * MS)
     reported(glass, "a", 30, LEAST_SAMPLES - 1)
     assert glass.downstream_ns() == 0
-    reported(glass, "a", 30)
+    reported(glass, "a", 30, start=LEAST_SAMPLES)
     assert glass.downstream_ns() == 30 * MS
     glass.left("a")
     assert glass.downstream_ns() == 0
@@ -68,3 +68,18 @@ def test_what_is_remembered_is_bounded() -> None:
     glass.shown("a", 0, 0)
     assert glass.refused == 1
     assert len(glass._sent) == REMEMBERED
+
+
+def test_a_frame_reported_again_counts_once() -> None:
+    glass = Glass(150 * MS)
+    glass.sent(1, 0, 50 * MS)
+    for _ in range(LEAST_SAMPLES * 2):
+        glass.shown("a", 1, 120 * MS)
+    assert (glass.downstream_ns(), glass.refused) == (0, LEAST_SAMPLES * 2 - 1)
+
+
+def test_a_viewer_that_falls_silent_counts_no_more() -> None:
+    glass = Glass(150 * MS)
+    reported(glass, "a", 30)
+    glass.sent(1000, 0, SILENT_NS + LEAST_SAMPLES * 33 * MS + 50 * MS)
+    assert glass.downstream_ns() == 0

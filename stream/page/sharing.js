@@ -46,13 +46,13 @@ export class Sharing {
   /** Ask for a camera or the screen and send it. `deviceId` chooses among cameras. */
   async share(what, deviceId = null) {
     if (!navigator.mediaDevices) return this.#say(INSECURE);
-    this.#begin(what);
+    const abort = this.#begin(what);
     try {
       const camera = { video: { ...SIZE, ...(deviceId ? { deviceId: { exact: deviceId } } : {}) }, audio: false };
       const media = await (what === "screen"
         ? navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 30 } }, audio: false })
         : navigator.mediaDevices.getUserMedia(camera));
-      await this.#send(media);
+      await this.#send(media, abort);
       if (what === "camera") await this.#listCameras();
     } catch (error) {
       this.#fail(error);
@@ -70,9 +70,9 @@ export class Sharing {
     const [file] = input.files;
     input.value = ""; // so that the same file can be chosen again
     if (!file) return;
-    this.#begin("file");
+    const abort = this.#begin("file");
     try {
-      await this.#send(await playing(file));
+      await this.#send(await playing(file), abort);
     } catch (error) {
       this.#fail(error);
     }
@@ -85,10 +85,12 @@ export class Sharing {
     this.name = this.stream?.name ?? null;
     this.what = what;
     this.#say("");
+    return this.abort;
   }
 
-  async #send(media) {
-    if (this.name === null || this.abort.signal.aborted) return media.getTracks().forEach((track) => track.stop());
+  /** Send what was chosen; what a newer choice has overtaken is let go again. */
+  async #send(media, abort) {
+    if (this.name === null || abort.signal.aborted) return release(media);
     this.media = media;
     const [track] = media.getVideoTracks();
     track.contentHint = this.what === "screen" ? "detail" : "motion";
@@ -137,7 +139,7 @@ export class Sharing {
     this.abort.abort();
     clearTimeout(this.retryTimer);
     this.session?.close();
-    this.media?.getTracks().forEach((track) => track.stop());
+    if (this.media) release(this.media);
     this.session = this.media = this.name = this.what = null;
   }
 
@@ -185,6 +187,18 @@ export class Sharing {
   }
 }
 
+const players = new WeakMap(); // MediaStream -> the video that plays a file into it
+
+/** Let go of a camera, a screen or a file. */
+function release(media) {
+  for (const track of media.getTracks()) track.stop();
+  const video = players.get(media);
+  if (!video) return;
+  video.pause();
+  URL.revokeObjectURL(video.src);
+  video.removeAttribute("src");
+}
+
 /** Play a file in a video that nobody sees, over and over, and return what it shows as a stream. */
 async function playing(file) {
   const video = document.createElement("video");
@@ -198,7 +212,7 @@ async function playing(file) {
   }
   const media = video.captureStream?.() ?? video.mozCaptureStream?.();
   if (!media) throw new DOMException("This browser cannot send a file; use Chrome, Edge or Firefox.", "NotSupportedError");
-  media.getVideoTracks()[0].addEventListener("ended", () => URL.revokeObjectURL(video.src));
+  players.set(media, video);
   return media;
 }
 

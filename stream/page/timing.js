@@ -5,6 +5,7 @@ const PING_MS = 2000; // afterwards: clocks drift by some 50 microseconds a seco
 const FAST_PINGS = 5;
 const SAMPLE_LIFE_MS = 60000; // an old answer says nothing of today's drift
 const REPORT_MS = 500;
+const REPORTS_AT_MOST = 100; // in one message; the server takes 120
 const FRAMES_KEPT = 300; // messages whose picture has not been shown; ten seconds
 const SHOWN_KEPT = 150; // for the numbers on the page; five seconds
 const TICKS = 2 ** 32; // RTP timestamps wrap here (RFC 3550 section 5.1)
@@ -97,6 +98,6 @@ export class ScreenTiming {
 
   #report() {
     if (!this.reports.length || this.channel.readyState !== "open") return;
-    this.channel.send(JSON.stringify({ type: "shown", frames: this.reports.splice(0) }));
+    this.channel.send(JSON.stringify({ type: "shown", frames: this.reports.splice(0, REPORTS_AT_MOST) }));
   }
 }
