@@ -6,20 +6,18 @@ Nothing is downloaded here. A file that is not there is an error that names the 
 import hashlib
 import re
 import threading
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from models.checkpoint import load_file
 from models.runner import Network
 from models.torchvision_names import DETECTION, SEGMENTATION
 from stream.errors import ModelError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 FAMILY = "torchvision/"
 DEFAULT = "DEFAULT"
@@ -140,7 +138,7 @@ def _built(name: str, weights: Weights) -> "nn.Module":
     """
     from torchvision.models import get_model
 
-    tensors = _read(existing(name, weights))
+    tensors = load_file(existing(name, weights))
     own = type(weights.entry)
     with _building, patch.object(own, "get_state_dict", lambda self, *args, **kwargs: dict(tensors)):
         try:
@@ -148,29 +146,6 @@ def _built(name: str, weights: Weights) -> "nn.Module":
         except RuntimeError as error:
             raise ModelError(f"{weights.file} does not fit {FAMILY}{name}: {_first_keys(error)}") from error
     return network.eval()
-
-
-def _read(file: Path) -> "Mapping[str, Tensor]":
-    """Return the tensors of a file of safetensors or torch; of the latter numbers only, never code."""
-    import torch
-
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(file))
-        with warnings.catch_warnings():  # torch tells of an odd pickle besides refusing it; one line is enough
-            warnings.simplefilter("ignore")
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise ModelError(
-            f"{file} holds more than numbers, or is no file of weights: it is not read; save the network's state_dict()"
-        ) from error
-    except Exception as error:  # what torch and safetensors raise for damaged files has no common type
-        raise ModelError(f"{file} is damaged or no file of weights: {type(error).__name__}") from error
-    if not isinstance(found, Mapping) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise ModelError(f"{file}: expected a state_dict of names and tensors, got {type(found).__name__}")
-    return found
 
 
 def _first_keys(error: RuntimeError) -> str:
