@@ -14,18 +14,18 @@ from models.accuracy import Measure, against_truth, compare, flicker
 from models.backends import BY_NAME, missing
 from models.base import Kind, Model, Target
 from models.contract import guarded
-from models.findings import EQUIVALENT, Finding, is_equivalent, versions
+from models.findings import Finding, is_equivalent, versions
 from models.floors import FLOORS, below
 from models.labelled import Data, Example, open_data
 from models.ladder import INT8, LEAST, is_allowed, ladder, measured, spelled, too_unlike
 from models.quality import sample_pictures
+from models.reference import reference_of
 from models.registry import code_of, load, parse
 from models.stability import CONDITIONS, Stability, bad_pictures, fault, fitted, headline, judge
 from stream.errors import ModelError
 from stream.frame import Picture
 from stream.results import Results
 
-REFERENCE = {"backend": "torch", "precision": "fp32"}
 # Ways to run a network that are looked at when nothing is said, besides what a server would run: those that may be
 # faster and may be worse. torch.compile is not among them: compiling anew for each size takes minutes on a processor.
 LOOKED_AT: Mapping[str, tuple[Mapping[str, str], ...]] = {
@@ -173,14 +173,6 @@ def check(
             if run.model is not None:
                 run.model.close()
     return Report(name, reference.name, statistics.median(reference.costs_ms), data.text, _with_speed(rows))
-
-
-def reference_of(name: str) -> str:
-    """Return torch fp32 of a model; the model itself where its backend cannot be chosen, such as your own."""
-    parsed = parse(name)
-    kept = {key: value for key, value in parsed.options if key not in EQUIVALENT}
-    wanted = spelled(parsed, {**kept, **REFERENCE})
-    return wanted if code_of(parsed) is None and is_allowed(wanted) else name
 
 
 def variants(name: str, against: Sequence[str], device: str, kind: Kind | None = None) -> list[str]:

@@ -17,10 +17,11 @@ from typing import Any
 
 from models.accuracy import compare
 from models.base import Kind, Target
-from models.check import WHILE_CHECKED, reference_of
+from models.check import WHILE_CHECKED
 from models.contract import guarded
 from models.floors import MEANINGS, below
 from models.ladder import is_allowed, spelled
+from models.reference import reference_of
 from models.registry import load, parse
 from models.stability import fault, headline
 from stream.errors import ModelError

@@ -11,14 +11,13 @@ from enum import StrEnum
 
 from models.backends import BACKENDS, LAYOUTS, Backend, device_kind, missing
 from models.base import Kind
-from models.ladder import ladder, measured, spelled
+from models.ladder import is_allowed, ladder, measured, spelled
+from models.reference import REFERENCE, reference_of
 from models.registry import ParsedName, cards, code_of, parse
 from stream.errors import ModelError
 
 ALL = "all"  # the word for every variant
 PRODUCT = "product"  # ... and every lighter option in each way, besides
-REFERENCE: Mapping[str, str] = {"backend": "torch", "precision": "fp32"}  # what every other way is compared with
-WAY = ("backend", "precision", "layout")  # options that change how a network runs, and not which network
 SEEN_ONLY: Mapping[str, tuple[str, ...]] = {"where": ("all", "background")}  # of the picture shown, not of the work
 
 
@@ -97,17 +96,15 @@ def same_work(name: str) -> tuple[str, ...]:
     kept = {key: value for key, value in parsed.options if key not in SEEN_ONLY}
     names = [name, spelled(parsed, kept)]
     for key, values in SEEN_ONLY.items():
-        names += [other for value in values if _is_allowed(other := spelled(parsed, {**kept, key: value}))]
+        names += [other for value in values if is_allowed(other := spelled(parsed, {**kept, key: value}))]
     return tuple(dict.fromkeys(names)) if code_of(parsed) is None else (name,)
 
 
 def _reference(name: str, parsed: ParsedName) -> Offered | None:
     """Return torch fp32 of a model; None for one whose backend cannot be chosen, which is its own reference."""
-    if code_of(parsed) is not None:
-        return None
-    kept = {key: value for key, value in parsed.options if key not in WAY}
-    wanted = spelled(parsed, {**kept, **REFERENCE})
-    return Offered(wanted, "torch fp32", Role.REFERENCE) if _is_allowed(wanted) else None
+    wanted = reference_of(name)
+    is_chosen = code_of(parsed) is None and dict(parse(wanted).options).items() >= REFERENCE.items()
+    return Offered(wanted, "torch fp32", Role.REFERENCE) if is_chosen else None
 
 
 def _lighter(name: str, rung: str) -> Offered:
@@ -171,11 +168,3 @@ def _having(name: str, wanted: Sequence[str], others: list[Offered], ends: list[
 def _keeps(parsed: ParsedName, way: Mapping[str, str]) -> bool:
     """Whether a way leaves what a person wrote as it is."""
     return all(way.get(key, value) in (value, "auto") or value == "auto" for key, value in parsed.options)
-
-
-def _is_allowed(name: str) -> bool:
-    try:
-        parse(name)
-    except ModelError:
-        return False
-    return True

@@ -9,7 +9,7 @@ import pytest
 from models import check as module
 from models import stability
 from models.base import Card, Kind, Target
-from models.check import STREET, as_json, check, likeness, reference_of, variants
+from models.check import STREET, as_json, check, likeness, variants
 from models.labelled import Data, Example
 from models.registry import parse
 from models.stability import CONDITIONS
@@ -78,11 +78,6 @@ def models(tmp_path, monkeypatch):
 def row_of(report, text):
     [row] = [row for row in report.rows if text in row.name]
     return row
-
-
-def test_the_reference_is_torch_fp32_of_the_same_input():
-    assert reference_of("style:precision=int8,scale=0.5") == "style:scale=0.5,backend=torch,precision=fp32"
-    assert reference_of("boxes/coco") == "boxes/coco:backend=torch,precision=fp32"
 
 
 def test_what_is_looked_at_is_what_would_run_other_ways_and_the_ladder(monkeypatch):
