@@ -1,5 +1,8 @@
 """Offers and answers: what may be answered, and with what. Everything here is refused before a socket is opened."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.sdp import MediaDescription, SessionDescription
 
@@ -44,6 +47,19 @@ def _check_video(video: MediaDescription, directions: tuple[str, ...], wanted: s
 def new_connection() -> RTCPeerConnection:
     """Return a connection without STUN: a LAN needs none, and it may not answer."""
     return RTCPeerConnection(RTCConfiguration(iceServers=[]))
+
+
+@asynccontextmanager
+async def negotiating() -> AsyncIterator[RTCPeerConnection]:
+    """Give a connection to answer an offer with; where that fails it is closed, and the failure a ProtocolError 422."""
+    connection = new_connection()
+    try:
+        yield connection
+    except BaseException as error:
+        await connection.close()
+        if isinstance(error, ProtocolError) or not isinstance(error, Exception):
+            raise
+        raise ProtocolError(f"the offer could not be used: {error}", 422) from error
 
 
 def prefer_codecs(transceiver: RTCRtpTransceiver) -> None:

@@ -5,18 +5,17 @@ draft-ietf-wish-whep; the words player, endpoint and session are its own.
 
 from collections.abc import Callable
 
-from aiortc import MediaStreamTrack, RTCPeerConnection
+from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from stream.aiortc_hooks import on_keyframe_request, sent_timestamp
 from stream.broadcast import Broadcast
 from stream.channel import ViewerChannel
 from stream.encoder import VideoPacket
-from stream.errors import ProtocolError
 from stream.feed import Feed
 from stream.jitter_buffer import TIMESTAMP_MOD
 from stream.mailbox import Closed
-from stream.offer import answer, check_offer, ice_ufrag, negotiated_codec, new_connection, prefer_codecs
+from stream.offer import answer, check_offer, ice_ufrag, negotiated_codec, negotiating, prefer_codecs
 from stream.sessions import Session
 
 VIEWER = "viewer"
@@ -64,19 +63,14 @@ async def open_viewer(stream: str, broadcast: Broadcast, offer: str, channel: Vi
 
     Raises ProtocolError.
     """
-    connection = new_connection()
-    channel.listen(connection)
-    track = PacketTrack()
-    try:
-        said = await _answer(connection, track, offer)
+    async with negotiating() as connection:
+        channel.listen(connection)
+        track = PacketTrack()
+        sender = connection.addTrack(track)
+        prefer_codecs(connection.getTransceivers()[0])
+        said = await answer(connection, offer)
         feed = track.feed = broadcast.make_feed(negotiated_codec(said))
-    except BaseException as error:
-        await connection.close()
-        if isinstance(error, ProtocolError) or not isinstance(error, Exception):
-            raise
-        raise ProtocolError(f"the offer could not be used: {error}", 422) from error
-    on_keyframe_request(connection.getSenders()[0], lambda: broadcast.request_keyframe(feed.codec))
-    sender = connection.getSenders()[0]
+    on_keyframe_request(sender, lambda: broadcast.request_keyframe(feed.codec))
     track.on_first_sent = lambda pts: channel.found_origin((sent_timestamp(sender) - pts) % TIMESTAMP_MOD)
 
     def connected() -> None:
@@ -89,9 +83,3 @@ async def open_viewer(stream: str, broadcast: Broadcast, offer: str, channel: Vi
         channel.close()
 
     return Session(stream, VIEWER, connection, ice_ufrag(offer), connected, ended), said
-
-
-async def _answer(connection: RTCPeerConnection, track: MediaStreamTrack, offer: str) -> str:
-    connection.addTrack(track)
-    prefer_codecs(connection.getTransceivers()[0])
-    return await answer(connection, offer)

@@ -1,12 +1,9 @@
 """WHIP publishers over aiortc: an offer comes in, an answer goes out, encoded frames flow into a source (RFC 9725)."""
 
-from collections.abc import Callable
-
 from stream.aiortc_hooks import Reception
 from stream.clock import Clock
-from stream.errors import ProtocolError
 from stream.jitter_buffer import EncodedFrame
-from stream.offer import answer, check_offer, ice_ufrag, negotiated_codec, new_connection, prefer_codecs
+from stream.offer import answer, check_offer, ice_ufrag, negotiated_codec, negotiating, prefer_codecs
 from stream.publisher import Publication, PublisherReader
 from stream.sessions import Session
 
@@ -18,32 +15,19 @@ def check_publisher(offer: str) -> None:
     check_offer(offer, ("sendonly", "sendrecv"), "a publisher offers one sendonly video transceiver")
 
 
-async def open_publisher(
-    stream: str, reader: PublisherReader, clock: Clock, offer: str, on_end: Callable[[], None] = lambda: None
-) -> tuple[Session, str]:
+async def open_publisher(stream: str, reader: PublisherReader, clock: Clock, offer: str) -> tuple[Session, str]:
     """Return a session for a publisher's offer, and the answer. Its frames are shown once it is connected.
 
     Audio is declined. Raises ProtocolError; the connection is closed then.
     """
-    connection = new_connection()
-    try:
+    async with negotiating() as connection:
         transceiver = connection.addTransceiver("video", direction="recvonly")
         prefer_codecs(transceiver)
         relay = _Relay(reader)
         relay.reception = Reception(transceiver.receiver, relay.take, clock.now_ns)
         said = await answer(connection, offer)
         negotiated_codec(said)  # raises when there is none
-    except BaseException as error:
-        await connection.close()
-        if isinstance(error, ProtocolError) or not isinstance(error, Exception):
-            raise
-        raise ProtocolError(f"the offer could not be used: {error}", 422) from error
-
-    def end() -> None:
-        relay.close()
-        on_end()
-
-    return Session(stream, PUBLISHER, connection, ice_ufrag(offer), lambda: None, end), said
+    return Session(stream, PUBLISHER, connection, ice_ufrag(offer), lambda: None, relay.close), said
 
 
 class _Relay:
