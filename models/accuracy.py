@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.quality import PEAK, WINDOW_PX, f1, psnr_db, same_boxes, ssim
+from models.quality import PEAK, WINDOW_PX, compare_boxes, f1, psnr_db, ssim
 from stream.errors import ModelError
 from stream.frame import Picture
 from stream.results import Results
@@ -79,13 +79,11 @@ def pooled_psnr_db(pairs: Sequence[tuple[Picture, Picture]]) -> float:
 
 
 def _boxes(found: Sequence[Results], reference: Sequence[Results]) -> list[Measure]:
-    counts = [(len(one.boxes), len(other.boxes)) for one, other in zip(found, reference, strict=True)]
-    got, expected = (sum(column) for column in zip(*counts, strict=True))
-    if not got + expected:
+    expected = sum(len(one.boxes) for one in reference)
+    if not expected and not any(len(one.boxes) for one in found):
         return []
-    same = [same_boxes(one, other) for one, other in zip(found, reference, strict=True)]
-    worst = min(f1(both, *pair) for both, pair in zip(same, counts, strict=True))
-    measures = [Measure("box_f1", f1(sum(same), got, expected), expected, worst)]
+    quality = compare_boxes(found, reference)
+    measures = [Measure("box_f1", quality.value, expected, quality.low)]
     if expected:
         measures.insert(0, Measure("map50", mean_average_precision(found, reference), expected))
     return measures
