@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from stream.frame import Picture
 from stream.results import Results
 
@@ -86,3 +88,9 @@ class Target:
 
 
 Factory = Callable[..., Model]  # factory(target: Target, **options: str) -> Model; raises ModelError
+
+
+def run_twice(model: Callable[[Picture], object], height: int, width: int) -> None:
+    """Run a model on a black picture of this size until it is steady: the first run compiles, and still allocates."""
+    for _ in range(2):
+        model(np.zeros((height, width, 3), np.uint8))

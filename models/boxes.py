@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import checkpoint
-from models.base import Card, Kind, Target
+from models.base import Card, Kind, Target, run_twice
 from models.entry import RUNNING, Entry, Option, Values, described, number, open_network
 from models.picture import resize
 from models.runner import Network, Runner
@@ -45,8 +45,7 @@ class BoxesModel:
 
     def warm(self, height: int, width: int) -> None:
         """Compile for this size and run twice: the first run still allocates."""
-        for _ in range(2):
-            self(np.zeros((height, width, 3), np.uint8))
+        run_twice(self, height, width)
 
     def __call__(self, image: Picture) -> Results:
         """Return the boxes in pixels of `image`, best first."""

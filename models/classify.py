@@ -3,7 +3,7 @@
 import numpy as np
 
 from models import checkpoint
-from models.base import Card, Kind, Target
+from models.base import Card, Kind, Target, run_twice
 from models.entry import RUNNING, Entry, Option, Values, described, open_network, whole_number
 from models.picture import resize
 from models.runner import Network, Runner
@@ -30,8 +30,7 @@ class ClassifyModel:
 
     def warm(self, height: int, width: int) -> None:
         """Run twice on a black picture of this size."""
-        for _ in range(2):
-            self(np.zeros((height, width, 3), np.uint8))
+        run_twice(self, height, width)
 
     def __call__(self, image: Picture) -> Results:
         """Return the best categories with their probabilities, best first."""

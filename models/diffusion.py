@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Card, Kind, Target
+from models.base import Card, Kind, Target, run_twice
 from models.entry import Entry, Option, Values, described, number, one_of, text, whole_number
 from models.live_options import LiveOptions
 from models.picture import resize
@@ -123,8 +123,7 @@ class DiffusionModel:
 
     def warm(self, height: int, width: int) -> None:
         """Run twice on a black picture of this size."""
-        for _ in range(2):
-            self._paint(np.zeros((height, width, 3), np.uint8))
+        run_twice(self._paint, height, width)
         self._filter.forget()
 
     def __call__(self, image: Picture) -> Picture:

@@ -8,7 +8,7 @@ than the time between two frames.
 import cv2
 import numpy as np
 
-from models.base import Card, Kind, Target
+from models.base import Card, Kind, Target, run_twice
 from models.entry import RUNNING, Entry, Values, described, open_network
 from models.runner import Network, Runner
 from stream.errors import ModelError
@@ -31,8 +31,7 @@ class EnlargeModel:
 
     def warm(self, height: int, width: int) -> None:
         """Run twice on a black picture of this size. Raises ModelError when the enlarged one could not be shown."""
-        for _ in range(2):
-            self(np.zeros((height, width, 3), np.uint8))
+        run_twice(self, height, width)
 
     def __call__(self, image: Picture) -> Picture:
         """Return the enlarged picture, owned by the caller. Raises ModelError for one too large to be shown."""

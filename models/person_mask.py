@@ -1,8 +1,6 @@
 """The recognition model `mask/person`: which pixels are a person, for people within some metres of the camera."""
 
-import numpy as np
-
-from models.base import Card, Kind, Target
+from models.base import Card, Kind, Target, run_twice
 from models.entry import RUNNING, Entry, Values, described, open_network
 from models.picture import resize
 from models.runner import Network, Runner
@@ -30,8 +28,7 @@ class PersonMaskModel:
 
     def warm(self, height: int, width: int) -> None:
         """Run twice on a black picture of this size."""
-        for _ in range(2):
-            self(np.zeros((height, width, 3), np.uint8))
+        run_twice(self, height, width)
 
     def __call__(self, image: Picture) -> Results:
         """Return the mask, 255 where a person is."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Card, Kind, Target
+from models.base import Card, Kind, Target, run_twice
 from models.entry import RUNNING, Entry, Option, Values, described, number, one_of, open_network
 from models.picture import resize
 from models.runner import Array, Network, Runner
@@ -57,8 +57,7 @@ class PoseModel:
 
     def warm(self, height: int, width: int) -> None:
         """Run twice on a black picture of this size."""
-        for _ in range(2):
-            self(np.zeros((height, width, 3), np.uint8))
+        run_twice(self, height, width)
 
     def __call__(self, image: Picture) -> Results:
         """Return keypoints `[1,17,3]` x, y in pixels of `image` and score; `[0,17,3]` when nobody is there."""

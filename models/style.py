@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import stylefile
-from models.base import Card, Kind, Launched, Target
+from models.base import Card, Kind, Launched, Target, run_twice
 from models.entry import RUNNING, Entry, Option, Values, described, number, one_of, open_network
 from models.live_options import LiveOptions
 from models.picture import mix, pad_to_multiple, resize
@@ -93,8 +93,7 @@ class StyleModel:
 
     def warm(self, height: int, width: int) -> None:
         """Compile for this size and run twice: the first run still allocates."""
-        for _ in range(2):
-            self(np.zeros((height, width, 3), np.uint8))
+        run_twice(self, height, width)
 
     def __call__(self, image: Picture) -> Picture:
         """Return the repainted picture, the same shape, owned by the caller."""

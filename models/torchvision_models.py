@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Card, Kind, Target
+from models.base import Card, Kind, Target, run_twice
 from models.entry import RUNNING, Entry, Option, Values, described, number, open_network, whole_number
 from models.picture import resize
 from models.runner import Runner
@@ -34,15 +34,6 @@ class _Model:
         self.labels = tuple(labels)
         self._runner = runner
 
-    def warm(self, height: int, width: int) -> None:
-        """Compile for this size and run twice: the first run still allocates."""
-        for _ in range(2):
-            self(np.zeros((height, width, 3), np.uint8))
-
-    def __call__(self, image: Picture) -> Results:
-        """Return what the network finds."""
-        raise NotImplementedError
-
     def close(self) -> None:
         """Free the network."""
         self._runner.close()
@@ -55,6 +46,10 @@ class ClassificationModel(_Model):
         super().__init__(card, runner, labels)
         self.top = top
         self._preset = preset
+
+    def warm(self, height: int, width: int) -> None:
+        """Run twice on a black picture of this size."""
+        run_twice(self, height, width)
 
     def __call__(self, image: Picture) -> Results:
         """Return the best categories with their probabilities, best first."""
@@ -80,6 +75,10 @@ class SegmentationModel(_Model):
     def __init__(self, card: Card, runner: Runner, labels: Sequence[str], size_px: int) -> None:
         super().__init__(card, runner, labels)
         self.size_px = size_px
+
+    def warm(self, height: int, width: int) -> None:
+        """Run twice on a black picture of this size."""
+        run_twice(self, height, width)
 
     def __call__(self, image: Picture) -> Results:
         """Return the mask and the names that cover most of the picture, with their shares of it."""
@@ -107,6 +106,10 @@ class DetectionModel(_Model):
         super().__init__(card, runner, labels)
         self._has_mask = "mask" in card.gives
         self._has_keypoints = "keypoints" in card.gives
+
+    def warm(self, height: int, width: int) -> None:
+        """Run twice on a black picture of this size."""
+        run_twice(self, height, width)
 
     def __call__(self, image: Picture) -> Results:
         """Return boxes in pixels of `image`, best first."""

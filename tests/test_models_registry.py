@@ -2,6 +2,7 @@
 
 from importlib.metadata import EntryPoint
 
+import numpy as np
 import pytest
 
 from models import registry
@@ -167,3 +168,11 @@ def test_broken_package_is_left_out_of_the_list_with_a_warning(plugins, caplog):
 )
 def test_only_our_own_models_are_built_in(name: str, is_ours: bool) -> None:
     assert is_built_in(name) is is_ours
+
+
+@pytest.mark.parametrize("name", ["style", "mask/person", "boxes/coco", "pose/person", "faces", "classify/imagenet"])
+def test_a_model_of_ours_is_ready_for_a_size_once_it_was_warmed(name: str) -> None:
+    model = load(name, Target("cpu", 1))
+    model.warm(48, 64)
+    assert model(np.zeros((48, 64, 3), np.uint8)) is not None
+    model.close()
