@@ -10,6 +10,7 @@ from stream.errors import ProtocolError
 from stream.news import Backlog
 
 MAX_LISTENERS = 20
+WRITE_S = 10.0  # for a program to take a message; one that does not read must not keep a place for ever
 KEEP_ALIVE_S = 15.0  # a comment line while no frame comes: proxies close what is silent
 HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}  # the latter: nginx must not hold it back
 
@@ -56,7 +57,9 @@ class EventStreams:
         broadcast.add_listener(listener)
         try:
             response = web.StreamResponse(headers=HEADERS)
-            with contextlib.suppress(ConnectionResetError):  # the program went away, which is how most end
+            with contextlib.suppress(
+                ConnectionResetError, TimeoutError
+            ):  # it went away, which is how most end, or stopped reading
                 await response.prepare(request)
                 await _pump(response, listener)
         finally:
@@ -66,16 +69,22 @@ class EventStreams:
 
 
 async def _pump(response: web.StreamResponse, listener: EventListener) -> None:
+    """Write messages until the stream ends. Raises TimeoutError for a program that does not read."""
     lost = 0
     while True:
         try:
             text = await listener.next(KEEP_ALIVE_S)
         except TimeoutError:
-            await response.write(b": still here\n\n")
+            await _write(response, b": still here\n\n")
             continue
         if text is None:
             return
         if listener.backlog.lost > lost:
             lost = listener.backlog.lost
-            await response.write(b'event: lost\ndata: {"messages":%d}\n\n' % lost)
-        await response.write(b"event: frame\ndata: " + text.encode() + b"\n\n")
+            await _write(response, b'event: lost\ndata: {"messages":%d}\n\n' % lost)
+        await _write(response, b"event: frame\ndata: " + text.encode() + b"\n\n")
+
+
+async def _write(response: web.StreamResponse, message: bytes) -> None:
+    async with asyncio.timeout(WRITE_S):
+        await response.write(message)

@@ -76,3 +76,18 @@ async def test_events_end_with_the_stream(site: Site) -> None:
         async with asyncio.timeout(5):
             while await response.content.readline():
                 pass
+
+
+async def test_a_program_that_does_not_read_keeps_no_place(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its socket takes no more: the write waits, and is given up."""
+    monkeypatch.setattr("stream.events.WRITE_S", 0.05)
+
+    async def never(self: web.StreamResponse, data: bytes) -> None:
+        await asyncio.sleep(60)
+
+    stream = await site.add()
+    monkeypatch.setattr("aiohttp.web.StreamResponse.write", never)
+    async with site.client.get("/api/streams/s/events"):
+        async with asyncio.timeout(20):
+            while site.server._event_streams._count or stream.broadcast is None or stream.broadcast._listeners:
+                await asyncio.sleep(0.01)
