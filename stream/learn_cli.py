@@ -33,6 +33,15 @@ PREVIEW_SUFFIXES = (".jpg", ".jpeg", ".png")
 MEASURED_ON_EVERY = 30  # n-th picture of the sample clip: twelve for the quality of the lighter scales
 
 
+Content = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER|CLIP", help="Pictures like those you will paint (default: the sample clip)."),
+]
+Threads = Annotated[
+    int, typer.Option(metavar="N", min=0, max=256, help="CPU threads; 0 takes what is quicker at the moment.")
+]
+
+
 @dataclass(slots=True)
 class Course:
     """What a person asked for, checked, and what has come of it so far.
@@ -60,18 +69,13 @@ def learn_style(
     steps: Annotated[
         int, typer.Option(metavar="N", min=1, max=100_000, help="How many steps it may take; the first limit counts.")
     ] = 400,
-    content: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER|CLIP", help="Pictures like those you will paint (default: the sample clip)."),
-    ] = None,
+    content: Content = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="The size you will paint at.")] = "640x360",
     preview: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to show how it goes (default: beside the style).")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed, steps and threads: same style.")] = 0,
-    threads: Annotated[
-        int, typer.Option(metavar="N", min=0, max=256, help="CPU threads; 0 takes what is quicker at the moment.")
-    ] = 0,
+    threads: Threads = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a learnt style of that name.")] = False,
 ) -> None:
     """Learn a painting as a style, in about a minute: then -g style/NAME paints in it.

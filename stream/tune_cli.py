@@ -6,14 +6,13 @@ Importing this file stays quick; what it needs is imported when it runs.
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream import __version__
 from stream.errors import ModelError
-from stream.learn_cli import bar_of, content_pictures
+from stream.learn_cli import Content, Threads, bar_of, content_pictures
 from stream.progress import say
 
 if TYPE_CHECKING:
@@ -39,14 +38,9 @@ def tune(
     steps: Annotated[
         int, typer.Option(metavar="N", min=1, max=100_000, help="How many steps each; the first limit counts.")
     ] = 120,
-    content: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER|CLIP", help="Pictures like those you will paint (default: the sample clip)."),
-    ] = None,
+    content: Content = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed, steps and threads: same numbers.")] = 0,
-    threads: Annotated[
-        int, typer.Option(metavar="N", min=0, max=256, help="CPU threads; 0 takes what is quicker at the moment.")
-    ] = 0,
+    threads: Threads = 0,
     undo: Annotated[bool, typer.Option("--undo", help="Forget what was tuned for the style.")] = False,
 ) -> None:
     """Tune the lighter scales of a style, so that they look more like it; a minute each.
