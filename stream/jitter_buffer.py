@@ -56,12 +56,15 @@ class Unwrapper:
         self._last: int | None = None  # None before the first value
 
     def unwrap(self, value: int) -> int:
-        """Return the value with its wraps counted in."""
-        if self._last is None:
-            self._last = value
-        step = (value - self._last + self._modulus // 2) % self._modulus - self._modulus // 2
-        self._last += step
+        """Return the value with its wraps counted in; the next one is near it."""
+        self._last = self.nearest(value)
         return self._last
+
+    def nearest(self, value: int) -> int:
+        """Return the value with its wraps counted in, and take no note of it."""
+        if self._last is None:
+            return value
+        return self._last + (value - self._last + self._modulus // 2) % self._modulus - self._modulus // 2
 
 
 class JitterBuffer:
@@ -80,15 +83,27 @@ class JitterBuffer:
         self._is_fresh = True  # nothing was let go yet: the first packet to come need not be the first that was sent
         self._marks_frames = True  # False once a marker was seen in the middle of a frame
         self._last_timestamp: int | None = None  # of the frame let go last, as sent
+        self._stray: Packet | None = None  # the newest that was far from all others; None when none was
 
     def push(self, packet: Packet) -> list[EncodedFrame]:
         """Take a packet; return the frames that are whole now, in order."""
         self.counts.packets += 1
+        if not self._is_far(self._seqs.nearest(packet.seq)):
+            return self._place(packet)
+        stray, self._stray = self._stray, packet
+        if stray is None or packet.seq != (stray.seq + 1) % SEQ_MOD:
+            return []  # one alone may be a mistake; two in sequence are a sender that started anew (RFC 3550, A.1)
+        self._reset()
+        return self._place(stray) + self._place(packet)
+
+    def _is_far(self, seq: int) -> bool:
+        return self._next is not None and (abs(seq - self._next) >= CAPACITY or self._next - seq >= MAX_MISORDER)
+
+    def _place(self, packet: Packet) -> list[EncodedFrame]:
+        """Put a packet where it belongs; return the frames that are whole now."""
         seq = self._seqs.unwrap(packet.seq)
         if self._next is None:
             self._next = seq
-        if abs(seq - self._next) >= CAPACITY or self._next - seq >= MAX_MISORDER:
-            self._reset(seq)
         if self._is_fresh:
             self._next = min(self._next, seq)
         if seq < self._next or seq in self._packets:
@@ -183,12 +198,13 @@ class JitterBuffer:
         self._next, self._is_fresh = end, False
         self._needs_keyframe = self._wants_keyframe = True
 
-    def _reset(self, seq: int) -> None:
+    def _reset(self) -> None:
         """Begin again: the sender started anew, or was away for long."""
         self.counts.resets += 1
         self.counts.frames_lost += bool(self._packets)
         self._packets.clear()
-        self._next = self._highest = seq
+        self._next, self._highest, self._stray = None, -1, None
+        self._seqs = Unwrapper(SEQ_MOD)
         self._is_fresh = True
         self._needs_keyframe = self._wants_keyframe = True
         self._last_timestamp = None

@@ -160,6 +160,17 @@ def test_a_sender_that_starts_anew_is_followed() -> None:
     assert rig.buffer.counts.resets == 1
 
 
+def test_one_packet_far_from_all_others_disturbs_nothing() -> None:
+    rig = Rig()
+    rig.push(0, 0, data=b"K", is_last=True)
+    rig.push(30_000, 9, data=b"?", is_last=True)
+    rig.push(1, 1, data=b"1", is_last=True)
+    rig.push(45_000, 9, data=b"?", is_last=True)
+    rig.push(2, 2, data=b"2", is_last=True)
+    assert rig.frames() == [b"K", b"1", b"2"]
+    assert rig.buffer.counts.resets == 0 and not rig.buffer.take_keyframe_wish()
+
+
 def test_the_buffer_is_bounded() -> None:
     rig = Rig()
     rig.push(0, 0, data=b"K", is_last=True)
