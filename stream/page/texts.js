@@ -20,11 +20,11 @@ const STEP_WORDS = {
   queue: "Queue",
   wait: "Wait",
   models: "Models",
-  hand_over: "To the encoder",
+  hand_over: "To encoder",
   compose: "Compose",
   encode: "Encode",
   send: "Send",
-  screen: "To the screen",
+  screen: "To screen",
 };
 
 const CAUSE_WORDS = {
