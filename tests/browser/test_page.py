@@ -163,7 +163,7 @@ def test_budget_bar_shows_the_step_that_eats_the_time(tab: Tab, stub: PageStub) 
 def test_hand_over_to_the_encoder_is_a_step_between_models_and_compose(tab: Tab, stub: PageStub) -> None:
     tab.page.goto(stub.url)
     expect(tab.page.locator("#steps .step-words")).to_have_text(
-        ["Decode", "Queue", "Wait", "Models", "To the encoder", "Compose", "Encode", "Send"]
+        ["Decode", "Queue", "Wait", "Models", "To encoder", "Compose", "Encode", "Send"]
     )
     colors = tab.page.evaluate(
         "[...document.querySelectorAll('.bar-step')].map(n => getComputedStyle(n).backgroundColor)"
