@@ -9,8 +9,9 @@ from stream.device import run_aside
 from stream.errors import ConfigError
 from stream.feed import Feed
 from stream.frame import Frame
-from stream.live import LiveStream, StreamParts
+from stream.live import LiveStream
 from stream.mailbox import Closed
+from stream.parts import StreamParts
 from stream.pipeline import Pipeline
 from stream.source import SourceState
 

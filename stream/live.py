@@ -3,11 +3,10 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from stream import controls
 from stream.admission import refusal
@@ -20,14 +19,13 @@ from stream.device import Device, run_aside
 from stream.errors import ProtocolError, StreamError
 from stream.frame import Frame
 from stream.glass import Glass
-from stream.inflow import DOWNSTREAM, NO_TERMS, Inflow, Terms
+from stream.inflow import DOWNSTREAM, Inflow
+from stream.parts import Publishes, StreamParts
 from stream.pipeline import Pipeline
-from stream.pool import BufferPool
 from stream.promise import ask, describe
 from stream.publisher import PublisherReader
-from stream.run import RunInfo, RunLog
-from stream.shadow import Judge, Shadow, frames_lost, why_busy
-from stream.source import Source, SourceState, SourceStatus
+from stream.shadow import Shadow, frames_lost, why_busy
+from stream.source import SourceState, SourceStatus
 from stream.stage import StageState
 from stream.stats import FrameCounts, Latency, Rate
 from stream.status import (
@@ -41,65 +39,11 @@ from stream.status import (
 )
 from stream.trace import Step
 from stream.view import DropReason, StageKind
-from stream.warming import LoadedStage, Warming
+from stream.warming import Warming
 
 log = logging.getLogger(__name__)
 
 STOP_MODELS_S = 1.0  # a usual model answers within a tenth of this
-
-
-class StreamLog(RunLog, Protocol):
-    """Takes the account of a stream; see stream/recorder.py."""
-
-    def status(self) -> dict[str, Any]:
-        """Return how the recording does, for the API."""
-        ...
-
-    def close(self, timeout_s: float = 2.0) -> object:
-        """Finish what is written. Blocks."""
-        ...
-
-
-class Publishes(Protocol):
-    """Sends the stream on; see stream/publish.py."""
-
-    async def run(self) -> None:
-        """Send until cancelled."""
-        ...
-
-    def status(self) -> dict[str, object]:
-        """Return how it stands, for the API."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class StreamParts:
-    """What a stream is made of; built by the wiring, so that this file knows no model and no address.
-
-    load_stages  called on a worker thread; may block for seconds and raise ModelError
-    open_source  called with the function to give frames to
-    terms        weight, minimum rate, and how frames are taken
-    min_quality  of the ladders' variants, as chosen by the wiring; for the status
-    allow_late   show late pictures where no frame can be in time, rather than refuse the stream
-    recorder     takes the account of the stream; None when it is not recorded
-    about        what the account says of clip, device and versions
-    judges       stage name -> the reference that looks at one of its frames now and then
-    shadow_ns    how often; 0 for never
-    pool         what the stream's pictures are made in, from the source to the encoder
-    """
-
-    name: str
-    budget_ns: int
-    load_stages: Sequence[Callable[[], LoadedStage]]
-    open_source: Callable[[Callable[[Frame], None]], Source]
-    terms: Terms = NO_TERMS
-    min_quality: float = 0.0
-    allow_late: bool = False
-    recorder: StreamLog | None = None
-    about: RunInfo | None = None
-    judges: Mapping[str, Judge] = field(default_factory=dict)
-    shadow_ns: int = 0
-    pool: BufferPool = field(default_factory=BufferPool)
 
 
 class LiveStream:

@@ -11,7 +11,8 @@ from stream.device import open_device
 from stream.errors import ConfigError
 from stream.headless import pause, play_out
 from stream.lag import hand_over_often
-from stream.live import LiveStream, StreamLog
+from stream.live import LiveStream
+from stream.parts import StreamLog
 from stream.pipeline import Pipeline
 from stream.signals import on_stop_signal
 from stream.source import SourceState, parse_source

@@ -16,7 +16,7 @@ from stream.device import Device, device_text
 from stream.errors import ModelError
 from stream.frame import Frame
 from stream.inflow import Terms
-from stream.live import StreamParts
+from stream.parts import StreamParts
 from stream.placement import load_of
 from stream.run import RunInfo, RunLog
 from stream.shadow import Judge

@@ -8,7 +8,8 @@ import numpy as np
 
 from stream.clock import MonotonicClock, ms_to_ns
 from stream.device import CpuDevice
-from stream.live import LiveStream, StreamParts
+from stream.live import LiveStream
+from stream.parts import StreamParts
 from stream.pipeline import Pipeline
 from stream.stage import Stage, Variant
 from stream.view import StageKind

@@ -14,7 +14,8 @@ from stream.device import open_device
 from stream.errors import ConfigError
 from stream.feed import Feed
 from stream.headless import first_size, pause, play_out
-from stream.live import LiveStream, StreamParts
+from stream.live import LiveStream
+from stream.parts import StreamParts
 from stream.pipeline import Pipeline
 from stream.stats import FrameCounts
 from stream.wiring import stream_parts

@@ -9,7 +9,8 @@ import pytest
 from stream.clock import MonotonicClock, ms_to_ns
 from stream.device import CpuDevice
 from stream.inflow import Terms
-from stream.live import LiveStream, StreamParts
+from stream.live import LiveStream
+from stream.parts import StreamParts
 from stream.pipeline import Pipeline
 from stream.results import Results
 from stream.stage import Variant

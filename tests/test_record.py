@@ -14,7 +14,8 @@ import pytest
 import stream.record
 from stream.config import StreamConfig
 from stream.errors import ConfigError
-from stream.live import LiveStream, StreamLog
+from stream.live import LiveStream
+from stream.parts import StreamLog
 from stream.record import record_until
 from stream.recorder import side_path
 from stream.recording import open_recording

@@ -15,8 +15,9 @@ from stream.device import open_device
 from stream.errors import ConfigError
 from stream.frame import Frame, Picture
 from stream.lag import LoopLag
-from stream.live import LiveStream, StreamParts
+from stream.live import LiveStream
 from stream.mailbox import Closed
+from stream.parts import StreamParts
 from stream.pipeline import Pipeline
 from stream.source import SourceCounters, SourceState, SourceStatus, parse_source
 from stream.trace import Step, Trace
