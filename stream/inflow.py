@@ -5,7 +5,6 @@ All of it runs on the event loop except `Inflow.put`, which sources call from th
 
 import itertools
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +12,6 @@ from typing import Any, Protocol
 
 from stream.account import Account
 from stream.budget import CostKey, CostModel, Forecast
-from stream.clock import NS_PER_S
 from stream.frame import Frame
 from stream.ladder import Room
 from stream.mailbox import Closed, Mailbox, Policy
@@ -21,6 +19,7 @@ from stream.run import Decision, LadderChange, RunLog
 from stream.stage import Stage, StageState, Variant
 from stream.stats import FrameCounts, Rate
 from stream.trace import Step
+from stream.turns import Turns
 from stream.view import Choice, DropReason, Plan, RungView, StageKind, StageView, Waiting, must_run_ns
 
 log = logging.getLogger(__name__)
@@ -28,8 +27,6 @@ log = logging.getLogger(__name__)
 DOWNSTREAM = 2  # frames that offline work lets wait for the encoder, or be in it
 MAX_TICKETS = 8  # frames of one stream between the mailbox and the output; more wait, and are superseded
 INTERVALS = 8  # arrival intervals whose median is the source's frame interval
-AWAY = 2  # frame intervals without a frame after which a stream's turns lapse
-CREDIT_NS = NS_PER_S // 2  # device time, by weight, that a stream may be behind the one served last and catch up
 EVENTS = 20  # ladder changes remembered for the page
 
 
@@ -117,10 +114,7 @@ class Inflow:
         self._interval_ns = 0
         self._newest_seq = -1  # of the frames accounted for; -1 before the first
         self._early: set[int] = set()  # seqs accounted for before the loop was told of them
-        self._due_ns: int | None = None  # deadline of the first frame since the last one taken; None when none came
-        self._turn = 0.0  # start tag of fair queueing
-        self._next_turn = 0.0  # finish tag of the frame served last
-        self._served_ns: int | None = None  # when a frame was taken last, or the first came; None before
+        self._turns = Turns(terms.weight, terms.min_fps)
         self._size: tuple[int, int] = (0, 0)  # (height, width) of the newest frame
         self._rungs: dict[tuple[str, int, int], tuple[RungView, ...]] = {}  # of the present size only
         self._view: Waiting | None = None  # None when it must be made anew
@@ -161,20 +155,8 @@ class Inflow:
         self.captured_rate.add(frame.captured_ns)
         self._note_interval(frame.captured_ns)
         self.account.arrived(frame)
-        if self._due_ns is None and is_newest:
-            self._due_ns = frame.deadline_ns
-            self._turn = max(self._least_turn(frame.captured_ns), self._next_turn)
-        if self._served_ns is None:
-            self._served_ns = frame.captured_ns
-
-    def _least_turn(self, captured_ns: int) -> float:
-        """Return the earliest turn a frame may have: nobody saves up turns while nothing comes.
-
-        Between two frames of its source a stream that was just served is not away: it keeps its place, or one with
-        cheap frames would lose to dear ones that begin in the gap (found by a test: 6 % of the device, not 13).
-        """
-        is_away = self._served_ns is None or captured_ns - self._served_ns > AWAY * self._interval_ns
-        return self._host.turn if is_away else self._host.turn - CREDIT_NS
+        virtual = self._host.turn
+        self._turns.arrived(frame.captured_ns, frame.deadline_ns, self._interval_ns, virtual, is_newest=is_newest)
 
     def _note_interval(self, captured_ns: int) -> None:
         self._arrivals_ns.append(captured_ns)
@@ -215,19 +197,18 @@ class Inflow:
             stages = tuple([self._stage_view(state, frame) if had.max_age_ns else had for state, had in pairs])
         else:
             stages = tuple([self._stage_view(state, frame) for state in self.stages.values()])
-        has_minimum = self.terms.min_fps > 0 and self._served_ns is not None
         return Waiting(
             stream=self.name,
             seq=frame.seq,
             captured_ns=frame.captured_ns,
             deadline_ns=frame.deadline_ns,
-            due_ns=frame.deadline_ns if self._due_ns is None else self._due_ns,
+            due_ns=frame.deadline_ns if self._turns.due_ns is None else self._turns.due_ns,
             interval_ns=self._interval_ns,
             tail=self.tail,
             stages=stages,
             share=self.share,
-            turn=self._turn,
-            urgent_at_ns=(self._served_ns or 0) + NS_PER_S / self.terms.min_fps if has_minimum else math.inf,
+            turn=self._turns.turn,
+            urgent_at_ns=self._turns.urgent_at_ns,
             newer=None if newer is None else self._make_view(newer, alike=stages),
         )
 
@@ -361,15 +342,12 @@ class Inflow:
 
     def taken(self, frame: Frame, plan: Plan, now_ns: int) -> float:
         """Account for a frame the scheduler took; return its start tag."""
-        turn = self._turn
         cost_ns = sum(
             self._predicted_ns(name, choice.rung)
             for name, choice in plan.choices.items()
             if choice.action in ("run", "refresh")
         )
-        self._next_turn = turn + cost_ns / self.terms.weight
-        self._due_ns = None
-        self._served_ns = now_ns
+        turn = self._turns.taken(cost_ns, now_ns)
         self._view = None
         frame.trace.stamp(Step.STARTED, now_ns)
         frame.trace.planned_ns = {"models": plan.models_ns, "tail": self.tail.predicted_ns}
@@ -381,9 +359,8 @@ class Inflow:
 
     def charge(self, spent_ns: float) -> None:
         """Add to what the stream was served: what a job took beyond its prediction (less than 0: short of it)."""
-        self._next_turn += spent_ns / self.terms.weight
-        if self._due_ns is not None:
-            self._turn = max(self._host.turn - CREDIT_NS, self._turn + spent_ns / self.terms.weight)
+        self._turns.charge(spent_ns, self._host.turn)
+        if self._turns.due_ns is not None:
             self._view = None
 
     def _predicted_ns(self, stage: str, rung: int) -> int:

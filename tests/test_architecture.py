@@ -19,7 +19,7 @@ LONGEST_FUNCTION = 60  # lines, with its docstring
 # stream/ from the bottom to the top: a module imports from its own layer and those below, never upwards.
 LAYERS: tuple[set[str], ...] = (
     {"errors", "clock", "results", "trace", "frame", "stats", "still", "pool", "run"},
-    {"signals", "mailbox", "budget", "shares", "placement", "admission", "lag", "port", "config"},
+    {"signals", "mailbox", "budget", "shares", "turns", "placement", "admission", "lag", "port", "config"},
     {"jitter_buffer"},
     {"glass", "news"},
     {"compose", "encoder"},

@@ -6,10 +6,11 @@ import pytest
 
 from stream.clock import NS_PER_S
 from stream.frame import Frame
-from stream.inflow import AWAY, CREDIT_NS, EVENTS, MAX_TICKETS, Inflow, Terms
+from stream.inflow import EVENTS, MAX_TICKETS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.run import Run, RunInfo
 from stream.stats import FrameCounts
+from stream.turns import AWAY, CREDIT_NS
 from stream.view import DropReason, Waiting
 from tests.fakes import MS, generate, make_frame, recognize
 from tests.test_pipeline import Rig, of_cost, paint, times
@@ -153,7 +154,7 @@ def test_between_two_frames_a_stream_keeps_its_turn_up_to_a_bound() -> None:
     rig.feed("s", times(33, 200))
     rig.run(170)
     rig.posted = []
-    mine = stream._next_turn
+    mine = stream._turns._next
     for lead_ns, expected in ((CREDIT_NS // 2, mine), (2 * CREDIT_NS, mine + CREDIT_NS)):
         rig.pipeline.turn = mine + lead_ns
         assert max(stream._least_turn(190 * MS), mine) == pytest.approx(expected)
@@ -165,7 +166,7 @@ def test_heavier_streams_pay_less_for_the_same_time() -> None:
         rig.add(name, of_cost(name, lambda call: 20), weight=weight)
         rig.feed(name, times(100, 1000))
     rig.run(1500)
-    light, heavy = (rig.streams[name]._next_turn for name in ("light", "heavy"))
+    light, heavy = (rig.streams[name]._turns._next for name in ("light", "heavy"))
     assert light == pytest.approx(4 * heavy) and light > 150 * MS
 
 

@@ -649,7 +649,7 @@ def test_a_frame_taken_before_its_arrival_was_told_is_in_the_account_once() -> N
     rig.finish()
     assert stream.account.counts.dropped == {"superseded": 1}
     assert sorted([one.seq for one in rig.runs["s"].arrivals][-3:]) == [50, 51, 52]
-    assert stream._due_ns is None  # the next frame inherits nothing from one that was served
+    assert stream._turns.due_ns is None  # the next frame inherits nothing from one that was served
 
 
 def test_a_frame_left_behind_by_a_detached_stream_is_counted_before_it_is_dropped() -> None:
