@@ -78,7 +78,7 @@ KNOWS_TORCH = {"stream/device.py"}  # and models/
 
 # Decided here, awaited elsewhere: standard library only, so that they can be read and replayed on their own.
 TIMELESS = {"trace", "budget", "scheduler", "stats"}  # time is handed in
-TIMELESS |= {"view", "placement", "batching", "ladder", "shares", "admission", "cause", "policies", "costs"}
+TIMELESS |= {"view", "placement", "batching", "ladder", "shares", "turns", "admission", "cause", "policies", "costs"}
 PLAIN = TIMELESS | {"errors", "clock", "mailbox", "run"}
 TIME_AND_CHANCE = {"asyncio", "time", "datetime", "threading", "random", "os", "socket"}
 

@@ -10,7 +10,7 @@ from stream.inflow import EVENTS, MAX_TICKETS, Inflow, Terms
 from stream.pipeline import Pipeline
 from stream.run import Run, RunInfo
 from stream.stats import FrameCounts
-from stream.turns import AWAY, CREDIT_NS
+from stream.turns import AWAY
 from stream.view import DropReason, Waiting
 from tests.fakes import MS, generate, make_frame, recognize
 from tests.test_pipeline import Rig, of_cost, paint, times
@@ -146,18 +146,6 @@ def test_a_stream_that_was_away_saves_up_no_turns() -> None:
     stream.put(make_frame(50, now_ns, "s"), now_ns)
     assert now_ns - 165 * MS > AWAY * 33 * MS
     assert view_of(stream).turn == rig.pipeline.turn
-
-
-def test_between_two_frames_a_stream_keeps_its_turn_up_to_a_bound() -> None:
-    rig = Rig()
-    stream = rig.add("s", of_cost("m", lambda call: 1))
-    rig.feed("s", times(33, 200))
-    rig.run(170)
-    rig.posted = []
-    mine = stream._turns._next
-    for lead_ns, expected in ((CREDIT_NS // 2, mine), (2 * CREDIT_NS, mine + CREDIT_NS)):
-        rig.pipeline.turn = mine + lead_ns
-        assert max(stream._least_turn(190 * MS), mine) == pytest.approx(expected)
 
 
 def test_heavier_streams_pay_less_for_the_same_time() -> None:
